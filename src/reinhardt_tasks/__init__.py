@@ -1,0 +1,1 @@
+"""reinhardt-tasks: a background task queue that never loses a task."""
