@@ -36,8 +36,9 @@ TaskError
     ├── BackendExecutionFailedError     the task failed inside the backend (also ExecutionFailedError)
     └── BackendTaskNotFoundError        the backend holds no such message (also TaskNotFoundError)
 
-Every class takes an optional text and keyword facts: `LeaseLostError(task_id=…, holder=…)` writes its own text from the class's
-`says`, `LeaseLostError("text", task_id=…)` keeps the one given. All of them survive pickle and copy with their facts.
+Every class takes an optional text and keyword facts: `LeaseLostError(task_id=…, holder=…)` writes its own
+text from the class's `says`, `LeaseLostError("text", task_id=…)` keeps the one given. All of them survive pickle and
+copy with their facts.
 """
 
 from __future__ import annotations
@@ -56,15 +57,15 @@ class TaskError(Exception):
 
     def __post_init__(self) -> None:
         if not self.message:
-            facts = {fact: "(unknown)" if value is None else value for fact, value in vars(self).items()}
-            self.message = self.says.format_map(facts)
+            shown = {fact: "(unknown)" if value is None else value for fact, value in vars(self).items()}
+            self.message = self.says.format_map(shown)
         self.args = (self.message,)
 
     def __str__(self) -> str:
         return self.message
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # BaseException would call the class with `args` alone, which loses facts and breaks where a subclass requires some.
+        # BaseException would call the class with `args` alone: facts lost, TypeError where a subclass wants more.
         return _rebuilt, (type(self), self.args, self.__dict__)
 
 
@@ -76,15 +77,15 @@ def _rebuilt(kind: type[TaskError], args: tuple[object, ...], facts: dict[str, o
     return error
 
 
-# How a task ended ------------------------------------------------------------------------------------------------------------
+# How a task ended -----------------------------------------------------------------------------------------------------
 
 
 @dataclass(eq=False, kw_only=True)
 class ExecutionFailedError(TaskError):
     """The task ended without a result.
 
-    `error_type`, `error_message` and `traceback_text` are what the worker saw, as text (at most 64 KB). `reason` says why there will
-    be no further run: `error`, `retries`, `timeout`, `poison`, `bad_payload`, `bad_signature`, `unknown_task`, `dependency`.
+    `error_type`, `error_message` and `traceback_text` are what the worker saw, as text (at most 64 KB). `reason` says
+    why there will be no further run: that of the dead letter, such as `poison` or `bad_payload`.
     """
 
     says = "Task {name} ({task_id}) failed: {error_type}: {error_message}. Look at `traceback_text`, then requeue it."
@@ -99,7 +100,7 @@ class ExecutionFailedError(TaskError):
 
 @dataclass(eq=False, kw_only=True)
 class TaskTimeoutError(ExecutionFailedError):
-    """The task ran longer than its own timeout (`timeout`, seconds). Waiting too long for a result is ResultTimeoutError."""
+    """The task ran longer than its own `timeout` (seconds); a wait that took too long is ResultTimeoutError."""
 
     says = "Task {name} ({task_id}) ran longer than its timeout of {timeout} s. Raise `timeout=` or give it less to do."
 
@@ -111,7 +112,7 @@ class MaxRetriesExceededError(ExecutionFailedError):
     """The task raised on each of its `attempts` runs; the error facts are those of the last one."""
 
     says = (
-        "Task {name} ({task_id}) failed on all of its {attempts} runs, the last one with {error_type}: {error_message}. "
+        "Task {name} ({task_id}) failed on all its {attempts} runs, the last with {error_type}: {error_message}. "
         "Repair the cause, then requeue it."
     )
 
@@ -120,7 +121,7 @@ class MaxRetriesExceededError(ExecutionFailedError):
 
 @dataclass(eq=False, kw_only=True)
 class TaskCancelledError(TaskError):
-    """The task was cancelled; `reason` says by what: `requested`, `dependency` (a task it waited for failed) or `shutdown`."""
+    """The task was cancelled; `reason` says by what, such as a task it waited for that failed."""
 
     says = "Task {name} ({task_id}) was cancelled ({reason}). Requeue it to run it after all."
 
@@ -131,7 +132,7 @@ class TaskCancelledError(TaskError):
 
 @dataclass(eq=False, kw_only=True)
 class TaskNotFoundError(TaskError):
-    """No task is registered under `name`, or no message has the id `task_id` (never enqueued here, or its record has expired)."""
+    """No task is registered under `name`, or no message has the id `task_id` (never enqueued here, or expired)."""
 
     says = "There is no task {name} and no message {task_id} here. Check the name and the backend's URL."
 
@@ -143,7 +144,7 @@ class TaskNotFoundError(TaskError):
 class ResultTimeoutError(TaskError, TimeoutError):
     """No result came within `timeout` seconds. The task itself goes on."""
 
-    says = "Task {task_id} has not ended within {timeout} s. It is not cancelled: wait longer, or see that a worker serves its queue."
+    says = "Task {task_id} has not ended within {timeout} s. It goes on: wait longer, or see that it is served."
 
     task_id: str | None = None
     timeout: float | None = None
@@ -159,7 +160,7 @@ class ResultExpiredError(TaskError):
     result_ttl: float | None = None
 
 
-# What a queue and its messages refuse ----------------------------------------------------------------------------------------
+# What a queue and its messages refuse ---------------------------------------------------------------------------------
 
 
 @dataclass(eq=False, kw_only=True)
@@ -185,7 +186,10 @@ class DuplicateTaskError(TaskError):
 class LeaseLostError(TaskError):
     """Another worker (`holder`, where known) holds the message now; what was offered for it here was dropped."""
 
-    says = "Message {task_id} is no longer held here (holder now: {holder}); its outcome was dropped. The other run counts: do nothing."
+    says = (
+        "Message {task_id} is no longer held here (holder now: {holder}); what was offered for it was dropped. "
+        "The other run counts: do nothing."
+    )
 
     task_id: str | None = None
     holder: str | None = None
@@ -202,7 +206,7 @@ class TransitionError(TaskError):
     to_status: str | None = None
 
 
-# Values on the wire ----------------------------------------------------------------------------------------------------------
+# Values on the wire ---------------------------------------------------------------------------------------------------
 
 
 @dataclass(eq=False, kw_only=True)
@@ -255,7 +259,10 @@ class InvalidTextError(SerializationError):
 class PayloadTooLargeError(SerializationError):
     """`size` bytes where `limit` are allowed."""
 
-    says = "Task {name}: {where} takes {size} bytes; the limit is {limit}. Store it elsewhere and pass its key, or raise `max_size`."
+    says = (
+        "Task {name}: {where} takes {size} bytes; the limit is {limit}. "
+        "Store it elsewhere and pass its key, or raise `max_size`."
+    )
 
     size: int | None = None
     limit: int | None = None
@@ -273,15 +280,15 @@ class PayloadTooDeepError(SerializationError):
 
 @dataclass(eq=False, kw_only=True)
 class BadPayloadError(SerializationError):
-    """Bytes that do not decode to what the task declares. A worker makes a dead letter of them, reason `bad_payload`."""
+    """Bytes that do not decode to what the task declares: a dead letter, reason `bad_payload`."""
 
 
 @dataclass(eq=False, kw_only=True)
 class SignatureError(SerializationError):
-    """Bytes without the signature the keys ask for, or with a wrong one. A worker makes a dead letter of them, `bad_signature`."""
+    """Bytes without the signature the keys ask for, or with a wrong one: a dead letter, reason `bad_signature`."""
 
 
-# Definitions and settings ----------------------------------------------------------------------------------------------------
+# Definitions and settings ---------------------------------------------------------------------------------------------
 
 
 @dataclass(eq=False, kw_only=True)
@@ -326,14 +333,14 @@ class TargetError(ConfigurationError):
 class SchemaError(TaskError):
     """The tables at `place` are of version `found`; this package knows up to `known`."""
 
-    says = "{place} holds tables of version {found}; this version of reinhardt-tasks knows up to {known}. Upgrade reinhardt-tasks."
+    says = "{place} holds tables of version {found}; this reinhardt-tasks knows up to {known}. Upgrade reinhardt-tasks."
 
     place: str | None = None
     found: int | None = None
     known: int | None = None
 
 
-# What backends raise ---------------------------------------------------------------------------------------------------------
+# What backends raise --------------------------------------------------------------------------------------------------
 
 
 class TaskExecutionError(TaskError):
@@ -351,7 +358,7 @@ class BackendError(TaskExecutionError):
 
 
 class BackendUnavailableError(BackendError):
-    """The backend cannot be reached now. Whether a write took effect is unknown; repeating it under the same id is safe."""
+    """The backend cannot be reached now. A write may have taken effect; repeating it under the same id is safe."""
 
     says = "The {backend} backend at {place} cannot be reached. Check that it runs and that the URL is right."
 
@@ -383,4 +390,7 @@ class BackendExecutionFailedError(TaskExecutionError, ExecutionFailedError):
 class BackendTaskNotFoundError(TaskExecutionError, TaskNotFoundError):
     """The backend holds no message with the id `task_id`."""
 
-    says = "The backend holds no message {task_id}: it was never enqueued here, or its record has expired. Check the id and the URL."
+    says = (
+        "The backend holds no message {task_id}: it was never enqueued here, or its record has expired. "
+        "Check the id and the URL."
+    )

@@ -24,8 +24,15 @@ from reinhardt_tasks.errors import (
 
 ALL = [value for value in vars(errors).values() if inspect.isclass(value) and issubclass(value, BaseException)]
 
+TRAVELS = [
+    pytest.param(lambda error: pickle.loads(pickle.dumps(error, 0)), id="old pickle"),
+    pytest.param(lambda error: pickle.loads(pickle.dumps(error)), id="pickle"),
+    pytest.param(copy.copy, id="copy"),
+]
+
 
 def filled(kind: type[TaskError]) -> TaskError:
+    """An error of this class with every fact set."""
     facts = {fact.name: f"<{fact.name}>" for fact in fields(kind) if fact.name != "message"}
     return kind("a text of its own", **facts)
 
@@ -36,7 +43,7 @@ def test_every_error_descends_from_the_one_root(kind: type[TaskError]) -> None:
     assert issubclass(kind, TaskError)
 
 
-@pytest.mark.parametrize("travel", [lambda e: pickle.loads(pickle.dumps(e, 0)), lambda e: pickle.loads(pickle.dumps(e)), copy.copy])
+@pytest.mark.parametrize("travel", TRAVELS)
 @pytest.mark.parametrize("kind", ALL)
 def test_facts_survive_pickle_and_copy(kind: type[TaskError], travel) -> None:
     """An error that crosses a process keeps its class, text, notes and facts."""
@@ -70,7 +77,9 @@ def test_the_drawn_tree_holds_every_class_where_it_stands(kind: type[TaskError])
     assert len(depth_of) == len(ALL)
 
 
-@pytest.mark.parametrize(("kind", "builtin"), [(ResultTimeoutError, TimeoutError), (ScheduleError, ValueError), (ArgumentError, TypeError)])
+@pytest.mark.parametrize(
+    ("kind", "builtin"), [(ResultTimeoutError, TimeoutError), (ScheduleError, ValueError), (ArgumentError, TypeError)]
+)
 def test_errors_with_a_builtin_meaning_are_that_builtin_too(kind: type[TaskError], builtin: type[Exception]) -> None:
     """Code that knows only Python's own errors catches these."""
     with pytest.raises(builtin, match="said"):
@@ -78,7 +87,8 @@ def test_errors_with_a_builtin_meaning_are_that_builtin_too(kind: type[TaskError
 
 
 @pytest.mark.parametrize(
-    ("kind", "general"), [(BackendExecutionFailedError, ExecutionFailedError), (BackendTaskNotFoundError, TaskNotFoundError)]
+    ("kind", "general"),
+    [(BackendExecutionFailedError, ExecutionFailedError), (BackendTaskNotFoundError, TaskNotFoundError)],
 )
 def test_a_backends_own_kinds_are_caught_by_both_names(kind: type[TaskError], general: type[TaskError]) -> None:
     """A caller need not know on which side of the backend a task was missed or failed."""
@@ -88,11 +98,11 @@ def test_a_backends_own_kinds_are_caught_by_both_names(kind: type[TaskError], ge
 
 def test_a_subclass_with_required_facts_can_be_unpickled() -> None:
     """Rebuilding never calls the constructor, so a class of the user's own travels as well."""
-    arrived = pickle.loads(pickle.dumps(Picky(7)))
+    arrived = pickle.loads(pickle.dumps(PickyError(7)))
     assert (arrived.message, arrived.seven) == ("picky", 7)
 
 
-class Picky(TaskError):
+class PickyError(TaskError):
     def __init__(self, seven: int) -> None:
         super().__init__("picky")
         self.seven = seven
