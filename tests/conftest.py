@@ -30,7 +30,7 @@ def on_a_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., N
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> None:
     """Let `async def` tests run, those under `@given` too (there every example gets its own loop).
 
-    Only wraps; pytest still makes the call. Fixtures are plain functions: a test enters async resources by `async with`.
+    Only wraps; pytest makes the call. Fixtures are plain functions: a test enters async resources by `async with`.
     """
     given = getattr(pyfuncitem.obj, "hypothesis", None)
     if given is not None and inspect.iscoroutinefunction(given.inner_test):
