@@ -25,6 +25,7 @@ TaskError
 ├── UnsupportedError                this backend cannot honour the option
 ├── ScheduleError                   no such moment, expression or zone (also ValueError)
 ├── ConfigurationError              a setting or a definition that cannot work
+│   ├── OptionError                 an option of one call that cannot work (also ValueError)
 │   └── TargetError                 TARGET does not lead to a queue
 ├── SchemaError                     the stored tables are of another version
 └── TaskExecutionError              what backends raise
@@ -318,6 +319,11 @@ class ConfigurationError(TaskError):
     says = "The setting {setting} is not valid."
 
     setting: str | None = None
+
+
+@dataclass(eq=False, kw_only=True)
+class OptionError(ConfigurationError, ValueError):
+    """An option (`setting`) given to one call, of `using`, `enqueue` and their kin, that cannot work."""
 
 
 @dataclass(eq=False, kw_only=True)
