@@ -43,6 +43,10 @@ from reinhardt_tasks.status import TaskStatus, check_transition
 
 MAX_BATCH = 500
 """The most messages one atomic step handles; callers chunk."""
+HELD_TTL = 3600.0
+"""Seconds after which a message still held is cancelled: whoever put its workflow died before `start_workflow`."""
+SUSPECT_PATIENCE = 5.0
+"""Seconds a message that lost a worker waits in line before a worker is emptied for it."""
 
 
 class TaskBackend(ABC):
@@ -50,6 +54,9 @@ class TaskBackend(ABC):
 
     name: ClassVar[str]
     """The backend's name in errors and listings, e.g. "sqlite"."""
+
+    remote: ClassVar[bool] = False
+    """Whether another process serves an exchange, so that a worker gains by running tasks meanwhile."""
 
     _consumer: Consumer | None = None
 
@@ -97,11 +104,14 @@ class TaskBackend(ABC):
     ) -> list[Put]:
         """Store the messages, all or none, in order; answer per message which id stands for it.
 
-        An id that is already known, or a unique key that another message holds, stores nothing and answers that
-        message's id with `created=False`. A `guard` that does not match stores nothing at all. A parent in `waits_on`
-        that is unknown is a QueueError; one that already succeeded is not waited for; one that failed cancels the
-        message at once (unless `tolerant`). At most MAX_BATCH messages. `connection` is the caller's own database
-        transaction, where the backend can join it; otherwise UnsupportedError.
+        An id that is already known, or a unique key that another message of the same task name holds, stores nothing
+        and answers that message's id with `created=False`; so does a repeat within the call. A `guard` that does not
+        match (or names no stored schedule) stores nothing at all and answers each message's own id with
+        `created=False`; one that matches moves the schedule on, also when its message is a duplicate.
+        A parent in `waits_on` that is not stored, here or earlier in the call, is a QueueError; one that already
+        succeeded is not waited for; one that failed or was cancelled cancels the message at once, with reason
+        `parent_failed` (unless `tolerant`). More than MAX_BATCH messages are a ValueError. `connection` is the caller's
+        own database transaction, where the backend can join it; otherwise UnsupportedError.
         """
 
     @abstractmethod
@@ -115,7 +125,8 @@ class TaskBackend(ABC):
         """Register the worker or renew its lease; store its reports of progress; bring back orders.
 
         `registered=False` in the answer says that the worker had been given up: its claims are no longer its own
-        (this beat has registered it anew).
+        (this beat has registered it anew). The beat of an unknown worker says so unless it is its number 1. A beat that
+        is `leaving` takes the worker off the list; what it still holds goes back to its place in line, no loss counted.
         """
 
     @abstractmethod
@@ -134,13 +145,18 @@ class TaskBackend(ABC):
 
         Claims come in order of priority (9 first), then by the order `queues` lists their queues, then first in first
         out. `queues=None` serves every queue, first in first out across them within a priority; an empty sequence
-        serves none. A message that lost a worker before (`losses >= 1`) is given only alone, to a worker that holds
-        nothing else, and such a worker is given nothing beside it; when one has been waiting for 5 s, one worker that
+        serves none. A message's place in line is given when it becomes ready (put, due, last parent finished,
+        requeued) and kept through a rescue and a release without delay.
+
+        A message that lost a worker before (`losses >= 1`) is given only alone, to a worker that holds nothing else,
+        and such a worker is given nothing beside it; when one has been waiting for SUSPECT_PATIENCE, one worker that
         asks is given nothing more until it holds nothing, and then that message.
 
         Each outcome is fenced by (worker, number): SETTLED, ALREADY (the same token settled it before) or LOST. An
-        outcome the store refuses (a data error) becomes a failure; the others are not held up by it. Finishing a
-        message counts down, and at zero readies, those that wait for it, in the same step; a failure cancels them.
+        outcome the store refuses (a data error) becomes a failure; the others are not held up by it. RETRY and FAILURE
+        count one of `attempts`, the others none. Finishing a message counts down, and at zero readies, those that wait
+        for it, in the same step; a failure or cancellation cancels them, with reason `parent_failed`, and what waits
+        for those in turn (up to MAX_BATCH here, `sweep` does the rest, and none of them is claimed meanwhile).
 
         A worker that is not registered (never beat, or was given up) is given no claims and told so in the orders.
         `sequence` rises with every call of a worker: a backend whose calls can overtake each other drops an older one.
@@ -165,6 +181,10 @@ class TaskBackend(ABC):
         its last beat is two thirds of its lease old, and given up when the same beat still stands 1.1 beat intervals
         (a third of the lease each) later and a whole lease has passed. Each of its claims goes back with one more
         loss, keeping its place in line, or, at `max_losses`, becomes a dead letter with reason `poison`.
+
+        A result is dropped `result_ttl` seconds after its message finished (later where its workflow still runs). The
+        record is forgotten when its result is dropped, its unique key free and TOMBSTONE_TTL over; DEAD_LETTER_TTL
+        where it failed or was cancelled. Messages held for HELD_TTL are cancelled.
         """
 
     # Reading ------------------------------------------------------------------------------------------------------
@@ -188,7 +208,7 @@ class TaskBackend(ABC):
 
     @abstractmethod
     async def counts(self) -> list[QueueCounts]:
-        """How many messages stand where, per queue, ordered by name."""
+        """How many messages stand where, per queue that has any or is paused, ordered by name."""
 
     @abstractmethod
     async def workers(self) -> list[WorkerRecord]:
@@ -196,7 +216,10 @@ class TaskBackend(ABC):
 
     @abstractmethod
     async def wait_result(self, task_id: TaskId, timeout: float | None) -> Record | None:
-        """The record once the message is finished; None after `timeout` seconds. Pushed. BackendTaskNotFoundError if unknown."""
+        """The record once the message is finished; None after `timeout` seconds (None: waits for ever). Pushed.
+
+        Raises BackendTaskNotFoundError when the message is unknown, or deleted meanwhile.
+        """
 
     # Operators ----------------------------------------------------------------------------------------------------
 
@@ -204,15 +227,18 @@ class TaskBackend(ABC):
     async def cancel(self, ids: Sequence[TaskId], *, error: bytes = b"") -> list[TaskStatus | None]:
         """Cancel what is not finished: at once where it does not run, by an order to its worker where it does.
 
-        Answers the status after the step, None for an unknown id. A cancelled message cancels what waits for it.
+        Answers the status after the step, None for an unknown id. A cancelled message cancels what waits for it. A run
+        that succeeds or fails before it heeds the order ends so; one that would run again (retry, release, rescue) ends
+        as cancelled. `error` is the encoded ErrorRecord kept with it.
         """
 
     @abstractmethod
     async def requeue(self, ids: Sequence[TaskId]) -> list[bool]:
-        """Put failed or cancelled messages back in line, counters at zero, reviving the dependents they cancelled.
+        """Put failed or cancelled messages back in line, due now, counters at zero.
 
-        False for an unknown id. Raises TransitionError (nothing done) when one is not failed or cancelled, and
-        DuplicateTaskError when another message holds its unique key by now.
+        The dependents they cancelled are revived too, except where one also waits for another that stands failed or
+        cancelled. False for an unknown id. Raises TransitionError (nothing done) when one is not failed or cancelled, or waits for another that is and
+        does not come back with it; DuplicateTaskError (nothing done) when another message holds a unique key by now.
         """
 
     @abstractmethod
