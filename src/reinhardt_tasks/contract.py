@@ -237,8 +237,10 @@ class TaskBackend(ABC):
         """Put failed or cancelled messages back in line, due now, counters at zero.
 
         The dependents they cancelled are revived too, except where one also waits for another that stands failed or
-        cancelled. False for an unknown id. Raises TransitionError (nothing done) when one is not failed or cancelled, or waits for another that is and
-        does not come back with it; DuplicateTaskError (nothing done) when another message holds a unique key by now.
+        cancelled. False for an unknown id.
+
+        Raises, with nothing done, TransitionError when one is not failed or cancelled, or waits for another that is
+        and does not come back with it; DuplicateTaskError when another message holds a unique key by now.
         """
 
     @abstractmethod
@@ -246,7 +248,8 @@ class TaskBackend(ABC):
         """An operator's guarded move to a status, with the result or error that goes with it.
 
         Raises BackendTaskNotFoundError, or TransitionError when the table of transitions forbids it; RUNNING is never
-        an operator's to give (use a claim).
+        an operator's to give (use a claim). A move of a running message ends its claim, whose outcome is then LOST;
+        one to PENDING from a finished status is a `requeue`.
         """
 
     @abstractmethod
