@@ -1,0 +1,102 @@
+"""Command line: `python -m benchmarks setup`, then `python -m benchmarks run`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from subprocess import CalledProcessError
+
+from benchmarks import driver, environments, machine, report
+from benchmarks.bench import PeerError
+from benchmarks.cases import CASES, MEASURES, chosen
+
+MISSING = 2
+
+
+def main() -> int:
+    """Exit status: 0 done (whatever the verdicts), 1 a peer failed, 2 the call does not fit."""
+    arguments = _parser().parse_args()
+    try:
+        arguments.do(arguments)
+    except (PeerError, CalledProcessError) as failed:
+        sys.stderr.write(f"{failed}\n")
+        return 1
+    except (environments.MissingEnvironmentError, ValueError) as wrong:
+        sys.stderr.write(f"{wrong}\n")
+        return MISSING
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="This project beside its peers.")
+    commands = parser.add_subparsers(required=True)
+    setup = commands.add_parser("setup", help="make one environment per peer")
+    setup.add_argument("peers", nargs="*", metavar="PEER", help=f"only these of: {', '.join(environments.peers())}")
+    setup.set_defaults(do=_setup)
+    run = commands.add_parser("run", help="measure and print")
+    run.add_argument("--only", nargs="+", default=[], metavar="CASE", help="case names or patterns, as 'sqlite/huey*'")
+    run.add_argument(
+        "--measures", nargs="+", default=MEASURES, choices=MEASURES, metavar="MEASURE", help=", ".join(MEASURES)
+    )
+    run.add_argument("--repeats", type=_positive, default=3, help="repeats of each measurement (3)")
+    run.add_argument("--messages", type=_positive, help="a fixed size for a quick look; else sized by pilots")
+    run.add_argument(
+        "--backlog", type=_positive, default=1_000_000, help="the large store of the claim costs (1,000,000)"
+    )
+    run.add_argument(
+        "--store", type=Path, default=environments.HERE / ".stores", help="where brokers that are files live"
+    )
+    run.add_argument("--json", type=Path, metavar="FILE", help="write every value to FILE")
+    run.set_defaults(do=_run)
+    commands.add_parser("cases", help="list the cases").set_defaults(do=_cases)
+    return parser
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
+    return number
+
+
+def _setup(arguments: argparse.Namespace) -> None:
+    known = environments.peers()
+    if unknown := set(arguments.peers) - set(known):
+        raise ValueError(f"no peer is called {', '.join(sorted(unknown))}; there are {', '.join(known)}")
+    for peer in arguments.peers or known:
+        _say(f"environment of {peer}")
+        environments.make(peer)
+
+
+def _cases(_: argparse.Namespace) -> None:
+    for case in CASES:
+        sys.stdout.write(f"{case.name}: {', '.join(case.measures)}\n")
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    arguments.store.mkdir(parents=True, exist_ok=True)
+    plan = driver.Plan(
+        cases=chosen(arguments.only),
+        measures=arguments.measures,
+        repeats=arguments.repeats,
+        messages=arguments.messages,
+        backlog=arguments.backlog,
+        stores=arguments.store,
+        say=_say,
+    )
+    where, warnings = machine.describe(plan.stores), machine.warnings(plan.stores)
+    for warning in warnings:
+        _say(f"WARNING: {warning}")
+    found = driver.execute(plan)
+    sys.stdout.write(report.text(plan, found, where, warnings) + "\n")
+    if arguments.json:
+        arguments.json.write_text(report.as_json(plan, found, where, warnings))
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(line + "\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

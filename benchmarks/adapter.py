@@ -1,0 +1,68 @@
+"""What an adapter offers, and what a process of a peer is told by the driver.
+
+An adapter is one module, imported in its peer's interpreter only. It has
+
+- `describe()`: versions of the store's library, and the settings read back from the store;
+- `producer()`: an async context manager that gives a `Producer`;
+- `worker()`: becomes one worker, until SIGTERM;
+- for this project only, `claims(backlog, rounds)`: the cost of a claim against the size of the store.
+
+It opens its queue as an application would, at import, as `Job.from_environment()` says. Its task takes a number and a
+text of 100 characters, stamps the number (`benchmarks.stamps`) and returns None.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+TEXT = "x" * 100
+VARIABLE = "BENCHMARK_JOB"
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Where this process works, and with which settings."""
+
+    address: str  # of a broker that is this repeat's own and empty; see `benchmarks.brokers`
+    stamps: Path
+    settings: Mapping[str, Any]
+
+    def environment(self) -> dict[str, str]:
+        """The job as an environment variable, for `from_environment` in another process."""
+        told = {"address": self.address, "stamps": str(self.stamps), "settings": dict(self.settings)}
+        return {VARIABLE: json.dumps(told)}
+
+    @classmethod
+    def from_environment(cls) -> Job:
+        """The job the driver gave to this process. Raises KeyError in a process it did not start."""
+        told = json.loads(os.environ[VARIABLE])
+        return cls(told["address"], Path(told["stamps"]), told["settings"])
+
+
+class Producer(Protocol):
+    """Puts messages, each acknowledged by the broker when the call returns."""
+
+    async def put(self, number: int) -> None:
+        """Enqueue one message."""
+
+    async def put_many(self, numbers: Sequence[int]) -> None:
+        """Enqueue all of `numbers` by the peer's own bulk call; one after another where it has none."""
+
+
+class Adapter(Protocol):
+    """The verbs every adapter module has."""
+
+    def describe(self) -> Mapping[str, str]:
+        """Versions and settings as the store itself reports them, by name."""
+
+    def producer(self) -> AbstractAsyncContextManager[Producer]:
+        """A connected producer."""
+
+    def worker(self) -> None:
+        """Work until SIGTERM; may replace this process by the peer's own command."""

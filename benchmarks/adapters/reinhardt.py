@@ -1,0 +1,71 @@
+"""This project, through its public door: an async task, its status and result stored."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from urllib.parse import urlencode
+
+from benchmarks.adapter import TEXT, Job
+from benchmarks.claim_cost import claim_costs
+from benchmarks.stamps import stamper
+from reinhardt_tasks import TaskQueue, Worker, WorkerConfig
+from reinhardt_tasks.backends import connect
+from reinhardt_tasks.contract import TaskBackend
+
+_job = Job.from_environment()
+_stamp = stamper(_job.stamps)
+
+
+_URL = f"sqlite:///{_job.address}/tasks.db?{urlencode(_job.settings['options'])}"
+queue = TaskQueue(_URL)
+
+
+@queue.task
+async def noop(number: int, text: str) -> None:  # noqa: ARG001 - the text is the payload
+    """Say when it ran."""
+    _stamp(number)
+
+
+class ReinhardtProducer:
+    """Calls that return once the message is stored at the durability asked for."""
+
+    async def put(self, number: int) -> None:
+        """Enqueue one message."""
+        await noop.enqueue(number, TEXT)
+
+    async def put_many(self, numbers: Sequence[int]) -> None:
+        """Enqueue `numbers` in one call."""
+        await queue.enqueue_many(noop.message(number, TEXT) for number in numbers)
+
+
+@asynccontextmanager
+async def producer() -> AsyncIterator[ReinhardtProducer]:
+    """A producer on the queue this module made."""
+    async with queue:
+        yield ReinhardtProducer()
+
+
+def describe() -> Mapping[str, str]:
+    """What the backend says of itself."""
+    return asyncio.run(_checked())
+
+
+async def _checked() -> Mapping[str, str]:
+    async with connect(_URL) as backend:
+        return await backend.check()
+
+
+def worker() -> None:
+    """One worker in this process."""
+    Worker(queue, WorkerConfig(**_job.settings["worker"])).run_sync()
+
+
+async def claims(*, backlog: int, rounds: int) -> Mapping[str, list[float]]:
+    """See `claim_costs`; at synchronous=NORMAL, so that the disk's part of a commit does not hide growth."""
+
+    def store(name: str) -> TaskBackend:
+        return connect(f"sqlite:///{_job.address}/{name}.db?durability=normal")
+
+    return await claim_costs(store, noop.message(0, TEXT), backlog=backlog, rounds=rounds)
