@@ -46,5 +46,5 @@ def make(peer: str) -> None:
     venv.create(where, symlinks=True, with_pip=False)
     target = ["--python", str(where / "bin" / "python")]
     wanted = ["--requirement", str(_REQUIREMENTS / f"{peer}.txt")]
-    quiet = ["--quiet", "--disable-pip-version-check"]
+    quiet = ["-qq", "--disable-pip-version-check"]
     subprocess.run([sys.executable, "-m", "pip", *target, "install", *quiet, *wanted], cwd=ROOT, check=True)
