@@ -69,16 +69,9 @@ TARGETS = (
         ours=(_OURS, _OURS_FAST),
         against=_FULL,
     ),
-    Target(
-        text="drain, ours at synchronous=NORMAL over huey with sync off",
-        figure="drain",
-        goal=8,
-        ours=(_OURS_RELAXED,),
-        against=_RELAXED,
-    ),
     Target(text="single enqueue, full durability on both", figure="single", goal=1, ours=(_OURS,), against=_FULL),
     Target(
-        text="single enqueue, ours at synchronous=NORMAL over huey with sync off",
+        text="single enqueue, sync off on both",
         figure="single",
         goal=0.5,
         ours=(_OURS_RELAXED,),
