@@ -16,6 +16,7 @@ MODULES = frozenset({"cloudpickle", "code", "dill", "jsonpickle", "marshal", "pi
 CALLS = frozenset({"__import__", "compile", "eval", "exec"})
 # Importing by a name made at run time: targets the operator types, and our own backends by their URL's scheme.
 BY_NAME = frozenset({"importlib", "pkgutil"})
+READS_ONLY = ("importlib.metadata", "importlib.resources")
 MAY_IMPORT_BY_NAME = ("cli", "cli/*", "backends/__init__.py")
 
 
@@ -41,21 +42,22 @@ def dangers(source: str, *, by_name: bool) -> Iterator[str]:
     """What in `source` turns text or bytes into running code, as `line: name`."""
     banned = MODULES if by_name else MODULES | BY_NAME
     for node in ast.walk(ast.parse(source)):
-        for name in _named(node):
-            if (isinstance(node, ast.Name) and name in CALLS) or (not isinstance(node, ast.Name) and name in banned):
-                yield f"{node.lineno}: {name}"  # type: ignore[attr-defined]  # the nodes of _named all have a line
+        match node:
+            case ast.Name(id=name) if name in CALLS:
+                yield f"{node.lineno}: {name}"
+            case ast.Import() | ast.ImportFrom():
+                for name in _imported(node):
+                    if name.partition(".")[0] in banned and not name.startswith(READS_ONLY):
+                        yield f"{node.lineno}: {name}"
+            case _:
+                pass
 
 
-def _named(node: ast.AST) -> list[str]:
-    match node:
-        case ast.Import():
-            return [alias.name.partition(".")[0] for alias in node.names]
-        case ast.ImportFrom(module=str(module), level=0):
-            return [module.partition(".")[0]]
-        case ast.Name():
-            return [node.id]
-        case _:
-            return []
+def _imported(node: ast.Import | ast.ImportFrom) -> list[str]:
+    """The dotted names that an import of another package asks for."""
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    return [f"{node.module}.{alias.name}" for alias in node.names if node.level == 0]
 
 
 @pytest.mark.parametrize(
@@ -63,9 +65,11 @@ def _named(node: ast.AST) -> list[str]:
     [
         ("import pickle", ["1: pickle"]),
         ("import os, marshal as m", ["1: marshal"]),
-        ("from yaml import load", ["1: yaml"]),
-        ("def f():\n    from importlib import import_module", ["2: importlib"]),
-        ("import importlib.metadata", ["1: importlib"]),
+        ("from yaml import load", ["1: yaml.load"]),
+        ("def f():\n    from importlib import import_module", ["2: importlib.import_module"]),
+        ("import importlib, importlib.util", ["1: importlib", "1: importlib.util"]),
+        ("from importlib import metadata, resources", []),
+        ("from importlib.metadata import version", []),
         ("x = eval('1')", ["1: eval"]),
         ("run = exec", ["1: exec"]),
         ("__import__('os')", ["1: __import__"]),
