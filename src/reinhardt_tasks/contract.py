@@ -43,6 +43,8 @@ from reinhardt_tasks.status import TaskStatus, check_transition
 
 MAX_BATCH = 500
 """The most messages one atomic step handles; callers chunk."""
+MAX_PAGE = 200
+"""The most records one `find` answers, whatever its limit."""
 HELD_TTL = 3600.0
 """Seconds after which a message still held is cancelled: whoever put its workflow died before `start_workflow`."""
 SUSPECT_PATIENCE = 5.0
@@ -204,7 +206,7 @@ class TaskBackend(ABC):
         before: TaskId | None = None,
         limit: int = 50,
     ) -> list[Record]:
-        """Records that match, newest id first, at most `limit` (≤ 200), continuing below the id `before`."""
+        """Records that match, newest id first, at most `limit` and MAX_PAGE, continuing below the id `before`."""
 
     @abstractmethod
     async def counts(self) -> list[QueueCounts]:
