@@ -14,10 +14,11 @@ sources = pytest.mark.parametrize("file", [pytest.param(file, id=str(file.relati
 
 MODULES = frozenset({"cloudpickle", "code", "dill", "jsonpickle", "marshal", "pickle", "runpy", "shelve", "yaml"})
 CALLS = frozenset({"__import__", "compile", "eval", "exec"})
-# Importing by a name made at run time: targets the operator types, and our own backends by their URL's scheme.
+# Importing by a name made at run time: the target an operator types, the same again in a worker's child processes, and
+# our own backends by their URL's scheme.
 BY_NAME = frozenset({"importlib", "pkgutil"})
 READS_ONLY = ("importlib.metadata", "importlib.resources")
-MAY_IMPORT_BY_NAME = ("cli", "cli/*", "backends/__init__.py")
+MAY_IMPORT_BY_NAME = ("cli/*", "worker/origin.py", "backends/__init__.py")
 
 
 @sources
