@@ -271,7 +271,7 @@ class PayloadTooLargeError(SerializationError):
 
 @dataclass(eq=False, kw_only=True)
 class PayloadTooDeepError(SerializationError):
-    """Nested more than `limit` levels deep; `depth` is the level at which looking stopped."""
+    """Nested more than `limit` levels deep: `depth` levels or more."""
 
     says = "Task {name}: {where} is nested {depth} levels deep or more; the limit is {limit}. Flatten it."
 
