@@ -184,6 +184,7 @@ class Reason(StrEnum):
     """Why a message ended as a dead letter or was cancelled."""
 
     FAILED = "failed"
+    RETRIES_SPENT = "retries_spent"
     TIMEOUT = "timeout"
     POISON = "poison"
     BAD_PAYLOAD = "bad_payload"
@@ -284,7 +285,10 @@ class Exchange(msgspec.Struct, frozen=True):
 
 
 class Beat(msgspec.Struct, frozen=True, kw_only=True):
-    """One sign of life of a worker. `number` rises with every beat; `lease` is how long one sign lasts, in seconds."""
+    """One sign of life of a worker. `number` rises with every beat; `lease` is how long one sign lasts, in seconds.
+
+    `leaving` is the last one: the worker is forgotten, and what it still holds goes back to its place, no loss counted.
+    """
 
     worker: str
     number: int
@@ -298,6 +302,7 @@ class Beat(msgspec.Struct, frozen=True, kw_only=True):
     finished: int = 0
     started_at: float = 0.0
     reports: tuple[Report, ...] = ()
+    leaving: bool = False
 
 
 class WorkerRecord(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,0 +1,272 @@
+"""The hot loop: settle what ended and claim what is next, in one call of the backend, again and again.
+
+Three coroutines share one state. `keep_exchanging` calls the backend when there is something to settle or to claim;
+`keep_listening` waits for the broker to say that there is something new; `Slots` run the claims. An exchange whose
+answer is lost is repeated with what is held, so that nothing is settled twice and no claim is orphaned.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from reinhardt_tasks.contract import MAX_BATCH, TaskBackend
+from reinhardt_tasks.errors import BackendError, BackendUnavailableError, LeaseLostError
+from reinhardt_tasks.identity import TaskId
+from reinhardt_tasks.message import Claim, Exchange, Orders, Outcome, Report, Settled
+from reinhardt_tasks.worker.patience import backoff
+from reinhardt_tasks.worker.prefetch import Allowance
+from reinhardt_tasks.worker.slots import Slots
+
+log = logging.getLogger("reinhardt_tasks.worker")
+
+_FLUSH_AFTER: Final = 0.02
+"""Seconds an outcome waits at most for others to be settled with."""
+
+
+class Exchanger:
+    """Keeps the slots of worker `worker` fed from `queues` (None: all) and settles what they finish."""
+
+    def __init__(
+        self,
+        backend: TaskBackend,
+        slots: Slots,
+        *,
+        worker: str,
+        queues: Sequence[str] | None,
+        poll_interval: float,
+        prefetch: int | None,
+        reports: Callable[[], Sequence[Report]],
+        on_orders: Callable[[Orders], None],
+    ) -> None:
+        self._backend = backend
+        self._slots = slots
+        self._worker = worker
+        self._queues = queues
+        self._poll_interval = poll_interval
+        self._reports = reports
+        self._on_orders = on_orders
+        self._allowance = Allowance(prefetch, time.monotonic())
+        self._outcomes: list[Outcome] = []
+        self._sending: list[Outcome] = []
+        self._finished = 0
+        self._sequence = 0
+        self._claimable = True
+        self._looking = True
+        self._unsure = False
+        self._flush = False
+        self._flush_timer: asyncio.TimerHandle | None = None
+        self._kick = asyncio.Event()
+        self._answered = asyncio.Event()
+        self._wait: asyncio.Task[bool] | None = None
+        self.claiming = True
+        """Whether new messages are claimed; cleared to stop, or while the lease is in doubt."""
+        self.settled = 0
+        """How many outcomes have been settled."""
+        self.idle = asyncio.Event()
+        """Set while the last exchange brought nothing and nothing is held."""
+
+    # What others tell ------------------------------------------------------------------------------------------------
+
+    def add(self, outcome: Outcome) -> None:
+        """An outcome to settle: at once when nothing else is in line, else together with the next ones."""
+        self._outcomes.append(outcome)
+        self._finished += 1
+        if not self._slots.waiting:
+            self._kick.set()
+        elif self._flush_timer is None:
+            self._flush_timer = asyncio.get_running_loop().call_later(_FLUSH_AFTER, self.flush)
+
+    def flush(self) -> None:
+        """Exchange now, whatever is in line: outcomes, progress to report, orders to fetch."""
+        self._flush_timer = None
+        self._flush = True
+        self._kick.set()
+
+    def give_back(self) -> None:
+        """Give back what no slot has started, and claim anew by what the tasks turned out to take."""
+        for claim in self._slots.take_back():
+            self._outcomes.append(Outcome.release(claim))
+        self.flush()
+
+    def stop_claiming(self) -> None:
+        """Claim nothing more, and give back what no slot has started."""
+        self.claiming = False
+        self.give_back()
+
+    def claim_again(self) -> None:
+        """Go on claiming."""
+        self.claiming = self._claimable = True
+        self.flush()
+
+    # The loops -------------------------------------------------------------------------------------------------------
+
+    async def keep_exchanging(self) -> None:
+        """Exchange whenever that is due, until cancelled."""
+        failures = 0
+        while True:
+            if not self._due():
+                self._kick.clear()
+                await self._kick.wait()
+                continue
+            try:
+                await self.exchange()
+                failures = 0
+            except BackendError as error:
+                failures += 1
+                self._answered.set()
+                self._log_failure(error, failures)
+                await asyncio.sleep(backoff(failures))
+
+    async def keep_listening(self) -> None:
+        """Learn from the broker when something may be claimable, or an order came, until cancelled."""
+        failures = 0
+        while True:
+            self._looking = not self._claimable
+            queues = self._queues if self._looking else ()
+            self._wait = asyncio.ensure_future(self._backend.wait(self._worker, queues, self._poll_interval))
+            try:
+                woken = await self._wait
+                failures = 0
+            except asyncio.CancelledError:
+                if _being_cancelled():
+                    raise
+                continue
+            except BackendError:
+                failures += 1
+                await asyncio.sleep(backoff(failures))
+                woken = True
+            if woken or self._looking:
+                await self._look()
+
+    async def _look(self) -> None:
+        """Have the exchange loop look, and wait until it has."""
+        self._claimable = True
+        self._flush = True
+        self._answered.clear()
+        self._kick.set()
+        await self._answered.wait()
+
+    async def exchange(self) -> None:
+        """One exchange with the backend. After an error its outcomes are kept and the next call asks for the truth."""
+        self._flush = False
+        outcomes = self._sending = self._batch()
+        want = self._want()
+        finished, self._finished = self._finished, 0
+        busy = self._slots.held > 0 or bool(outcomes)
+        self._allowance.measure(finished, time.monotonic(), busy=busy)
+        self._sequence += 1
+        held = self.held_ids() if self._unsure else None
+        self._unsure = True  # until the answer is here, whatever interrupts the call
+        answer = await self._backend.exchange(
+            self._worker,
+            outcomes,
+            want=want,
+            queues=self._queues if want else (),
+            sequence=self._sequence,
+            reports=self._reports(),
+            held=held,
+        )
+        self._unsure = False
+        self._sending = []
+        self._accept(answer, outcomes, want, answer.claims if held is None else self._new(answer.claims, held))
+
+    def held_ids(self) -> set[TaskId]:
+        """Every message this worker knows to be under its name."""
+        ids = {outcome.id for outcome in (*self._sending, *self._outcomes)}
+        ids.update(claim.id for claim in self._slots.waiting)
+        ids.update(self._slots.running_ids())
+        return ids
+
+    # Decisions -------------------------------------------------------------------------------------------------------
+
+    def _due(self) -> bool:
+        """Whether an exchange is worth its round trip now."""
+        if self._flush:
+            return True
+        if len(self._slots.waiting) > self._low_water():
+            return False
+        return bool(self._outcomes or self._sending) or (self._claimable and self._want() > 0)
+
+    def _low_water(self) -> int:
+        """How many claims may be left in line when the next exchange starts.
+
+        Where another process serves it, work goes on meanwhile. Where this one does (SQLite), both would only fight for
+        the interpreter, so the line is emptied first.
+        """
+        return self._allowance.size // 2 if self._backend.remote else 0
+
+    def _want(self) -> int:
+        if not self.claiming:
+            return 0
+        return max(0, min(MAX_BATCH, self._slots.size + self._allowance.size - self._slots.held))
+
+    def _batch(self) -> list[Outcome]:
+        """The outcomes to send: those whose fate is unknown first, at most MAX_BATCH."""
+        waiting = self._sending + self._outcomes
+        self._outcomes = waiting[MAX_BATCH:]
+        return waiting[:MAX_BATCH]
+
+    # What the answer means ------------------------------------------------------------------------------------------
+
+    def _accept(self, answer: Exchange, outcomes: Sequence[Outcome], want: int, claims: list[Claim]) -> None:
+        self.settled += len(outcomes)
+        if Settled.LOST in answer.settled:
+            self._log_lost(outcomes, answer.settled)
+        if want:
+            self._claimable = len(claims) >= want
+        if claims and self.claiming:
+            self._slots.feed(claims)
+        else:
+            self._outcomes.extend(Outcome.release(claim) for claim in claims)
+        self._on_orders(answer.orders)
+        self._relisten()
+        self._answered.set()
+        if want and not claims and not self._slots.held and not self._outcomes:
+            self.idle.set()
+        else:
+            self.idle.clear()
+
+    @staticmethod
+    def _new(claims: Sequence[Claim], held: set[TaskId]) -> list[Claim]:
+        return [claim for claim in claims if claim.id not in held]
+
+    def _relisten(self) -> None:
+        """Make the listener wait for the right thing: for messages only while none is known to be there."""
+        if self._wait is not None and self._looking is self._claimable:
+            self._wait.cancel()
+
+    @staticmethod
+    def _log_lost(outcomes: Sequence[Outcome], settled: Sequence[Settled]) -> None:
+        for outcome, answer in zip(outcomes, settled, strict=True):
+            if answer is Settled.LOST:
+                log.warning("lease_lost %s", LeaseLostError(task_id=str(outcome.id)))
+
+    @property
+    def unsettled(self) -> int:
+        """How many outcomes the backend has not confirmed yet."""
+        return len(self._sending) + len(self._outcomes)
+
+    @staticmethod
+    def _log_failure(error: BackendError, failures: int) -> None:
+        kind = "broker_unavailable" if isinstance(error, BackendUnavailableError) else "exchange_failed"
+        log.warning("%s failures=%d error=%s", kind, failures, error)
+
+    async def close(self) -> None:
+        """Forget the timer and the wait."""
+        if self._flush_timer is not None:
+            self._flush_timer.cancel()
+        if self._wait is not None:
+            self._wait.cancel()
+            with contextlib.suppress(asyncio.CancelledError, BackendError):
+                await self._wait
+
+
+def _being_cancelled() -> bool:
+    """Whether it is the current coroutine that is cancelled, not what it waits for."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

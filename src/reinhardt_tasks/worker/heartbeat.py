@@ -1,0 +1,153 @@
+"""The worker's sign of life: a thread with a loop and a backend of its own, so that no task can hold it up.
+
+One beat renews the lease of everything the worker holds. The same thread sweeps for dead workers' messages.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+import threading
+from collections.abc import Callable
+
+from reinhardt_tasks.contract import TaskBackend
+from reinhardt_tasks.errors import BackendError, TaskError
+from reinhardt_tasks.message import Beat, Orders
+from reinhardt_tasks.worker.patience import backoff, boottime, open_patiently
+
+log = logging.getLogger("reinhardt_tasks.worker")
+
+
+class Heartbeat:
+    """Beats every third of `lease` seconds and sweeps every sixth, from `start` to `stop`.
+
+    `make_beat(number, leaving)` is called in the heartbeat's thread, `on_orders` in the loop that called `start`.
+    `may_live` says whether the worker still deserves its lease: one whose loop hangs in a task that should have been
+    stopped long ago forfeits it.
+    """
+
+    def __init__(
+        self,
+        backend: TaskBackend,
+        *,
+        lease: float,
+        make_beat: Callable[[int, bool], Beat],
+        on_orders: Callable[[Orders], None],
+        may_live: Callable[[], bool],
+    ) -> None:
+        self._backend = backend
+        self._lease = lease
+        self._make_beat = make_beat
+        self._on_orders = on_orders
+        self._may_live = may_live
+        self._number = 0
+        self._failures = 0
+        self._confirmed_at = -float("inf")
+        self._sweep_from = 0.0
+        self._thread = threading.Thread(target=self._main, name="reinhardt-heartbeat", daemon=True)
+        self._stopping = False
+
+    async def start(self) -> None:
+        """Start the thread and return after the first confirmed beat. Raises what the backend's `open` refuses."""
+        self._owner = asyncio.get_running_loop()
+        self._ready: asyncio.Future[None] = self._owner.create_future()
+        self._thread.start()
+        await self._ready
+
+    async def stop(self) -> None:
+        """End the thread; its last beat says that the worker leaves."""
+        self._stopping = True
+        self.beat_now()
+        await asyncio.to_thread(self._thread.join, self._lease)
+
+    def beat_now(self) -> None:
+        """Beat at once. Callable from any thread."""
+        with contextlib.suppress(RuntimeError, AttributeError):  # not started yet, or ended
+            self._loop.call_soon_threadsafe(self._wake.set)
+
+    @property
+    def trusted(self) -> bool:
+        """Whether a beat was confirmed within two thirds of the lease, counted from before it was sent."""
+        return boottime() - self._confirmed_at < self._lease * 2 / 3
+
+    # The thread -----------------------------------------------------------------------------------------------------
+
+    def _main(self) -> None:
+        try:
+            asyncio.run(self._run())
+        except Exception as error:
+            log.exception("heartbeat_ended")
+            self._tell_owner(self._set_ready, error)
+
+    async def _run(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._wake = asyncio.Event()
+        await open_patiently(self._backend)
+        try:
+            sweeping = asyncio.create_task(self._keep_sweeping())
+            await self._keep_beating()
+            sweeping.cancel()
+            await asyncio.gather(sweeping, return_exceptions=True)
+            await self._beat(leaving=True)
+        finally:
+            with contextlib.suppress(TaskError):
+                await self._backend.close()
+
+    async def _keep_beating(self) -> None:
+        while not self._stopping:
+            if self._may_live() and await self._beat():
+                self._tell_owner(self._set_ready, None)
+            pause = min(self._lease / 3, backoff(self._failures)) if self._failures else self._lease / 3
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), pause)
+            self._wake.clear()
+
+    async def _beat(self, *, leaving: bool = False) -> bool:
+        """Send one beat; True when it was confirmed."""
+        self._number += 1
+        sent_at = boottime()
+        try:
+            beat = self._make_beat(self._number, leaving)
+            orders = await asyncio.wait_for(self._backend.beat(beat), self._lease / 3)
+        except (BackendError, TimeoutError) as error:
+            self._failed(error)
+            return False
+        self._failures = 0
+        self._confirmed_at = sent_at
+        self._tell_owner(self._on_orders, orders)
+        return True
+
+    def _failed(self, error: Exception) -> None:
+        """A broker that was away may have missed everybody's beats: nobody is given up for half a lease."""
+        self._failures += 1
+        self._sweep_from = boottime() + self._lease / 2
+        log.warning("beat_failed failures=%d error=%s", self._failures, error)
+
+    async def _keep_sweeping(self) -> None:
+        while True:
+            await asyncio.sleep(self._lease / 6 * random.uniform(0.8, 1.2))  # noqa: S311 - spread, not secrecy
+            if boottime() < self._sweep_from:
+                continue
+            try:
+                swept = await self._backend.sweep()
+            except BackendError as error:
+                self._failed(error)
+            else:
+                if swept.rescued or swept.poisoned:
+                    log.warning("messages_rescued rescued=%d poisoned=%d", swept.rescued, swept.poisoned)
+
+    # Back to the worker's loop -----------------------------------------------------------------------------------
+
+    def _tell_owner(self, call: Callable[..., None], *arguments: object) -> None:
+        with contextlib.suppress(RuntimeError):  # the worker's loop has ended
+            self._owner.call_soon_threadsafe(call, *arguments)
+
+    def _set_ready(self, error: Exception | None) -> None:
+        if self._ready.done():
+            return
+        if error is None:
+            self._ready.set_result(None)
+        else:
+            self._ready.set_exception(error)

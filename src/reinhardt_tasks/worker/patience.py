@@ -1,0 +1,43 @@
+"""How a worker waits for a broker that is away: full-jitter back-off, and clocks that nobody sets."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from typing import Final
+
+from reinhardt_tasks.contract import TaskBackend
+from reinhardt_tasks.errors import BackendUnavailableError
+
+log = logging.getLogger("reinhardt_tasks.worker")
+
+_FIRST: Final = 0.1
+_LAST: Final = 5.0
+_clock = getattr(time, "CLOCK_BOOTTIME", None)
+
+
+def boottime() -> float:
+    """Seconds of a clock that no one sets and that goes on while the machine sleeps, where there is one."""
+    return time.monotonic() if _clock is None else time.clock_gettime(_clock)
+
+
+def backoff(failures: int) -> float:
+    """Seconds to wait after `failures` failures in a row (1 is the first): drawn evenly up to a bound of 0.1 to 5 s."""
+    bound = min(_LAST, _FIRST * 2.0 ** min(failures, 10))
+    return random.uniform(_FIRST / 2, bound)  # noqa: S311 - spread, not secrecy
+
+
+async def open_patiently(backend: TaskBackend) -> None:
+    """Open the backend, waiting for one that is not reachable. Raises what will not get better by waiting."""
+    failures = 0
+    while True:
+        try:
+            await backend.open()
+        except BackendUnavailableError as error:
+            failures += 1
+            log.warning("broker_unavailable backend=%s failures=%d error=%s", backend.name, failures, error)
+            await asyncio.sleep(backoff(failures))
+        else:
+            return

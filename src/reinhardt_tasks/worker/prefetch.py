@@ -1,0 +1,35 @@
+"""How many messages a worker holds beyond its free slots: what it finishes in 50 ms at its measured speed (pure)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+HORIZON: Final = 0.05
+"""Seconds of work held in advance; tasks that take longer are not fetched ahead of time at all."""
+MOST: Final = 300
+_WEIGHT: Final = 0.5
+
+
+class Allowance:
+    """The number of messages to hold beyond the slots, from the speed of the last exchanges."""
+
+    __slots__ = ("_fixed", "_rate", "_since")
+
+    def __init__(self, fixed: int | None, now: float) -> None:
+        self._fixed = fixed
+        self._rate = 0.0
+        self._since = now
+
+    def measure(self, finished: int, now: float, *, busy: bool) -> None:
+        """`finished` messages ended since the last call; time in which the worker had nothing to do does not count."""
+        elapsed = now - self._since
+        self._since = now
+        if busy and elapsed > 0:
+            self._rate += _WEIGHT * (finished / elapsed - self._rate)
+
+    @property
+    def size(self) -> int:
+        """Messages to hold beyond the slots now: 0 to 300, or the number that was set."""
+        if self._fixed is not None:
+            return self._fixed
+        return min(MOST, int(self._rate * HORIZON))

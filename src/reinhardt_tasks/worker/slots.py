@@ -1,0 +1,112 @@
+"""Where claimed messages run: long-lived coroutines that take the next claim as soon as they have ended the last."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from reinhardt_tasks.failure import judge
+from reinhardt_tasks.identity import TaskId
+from reinhardt_tasks.message import Claim, Outcome
+from reinhardt_tasks.retry import RetryStrategy
+from reinhardt_tasks.runner import Runner
+
+log = logging.getLogger("reinhardt_tasks.worker")
+
+_TURN: Final = 0.004
+"""Seconds of uninterrupted work after which a slot lets the event loop look after everything else."""
+_WAKE_AT_ONCE: Final = 2
+
+
+class Slots:
+    """`size` slots over one line of claims. `on_outcome` is called, in the loop, for every message that ended.
+
+    A slot that finds more claims in line wakes two others, so that all are awake within a few turns of the loop when
+    tasks wait for something, and next to none when they do not. No asyncio task is made per message.
+    """
+
+    def __init__(self, size: int, runner: Runner, on_outcome: Callable[[Outcome], None]) -> None:
+        self.size = size
+        self.busy = 0
+        self.waiting: deque[Claim] = deque()
+        """Claims that no slot has started yet."""
+        self.fed_at = 0.0
+        """When claims were last put in line (monotonic)."""
+        self._runner = runner
+        self._on_outcome = on_outcome
+        self._idle: deque[asyncio.Future[None]] = deque()
+        self._waking = 0
+        self._turn_ends = 0.0
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        """Start the slots."""
+        loop = asyncio.get_running_loop()
+        self._tasks = [loop.create_task(self._slot(), name=f"slot-{number}") for number in range(self.size)]
+
+    async def close(self) -> None:
+        """End the slots; one whose task swallows cancellation is left behind after a second."""
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=1.0)
+
+    def feed(self, claims: Iterable[Claim]) -> None:
+        """Put claims in line."""
+        self.fed_at = time.monotonic()
+        self.waiting.extend(claims)
+        self._wake()
+
+    def take_back(self) -> list[Claim]:
+        """Take out of line what no slot has started."""
+        claims = list(self.waiting)
+        self.waiting.clear()
+        return claims
+
+    def running_ids(self) -> list[TaskId]:
+        """The messages whose tasks are running."""
+        return list(self._runner.running)
+
+    @property
+    def held(self) -> int:
+        """Messages running or in line."""
+        return self.busy + len(self.waiting)
+
+    def _wake(self) -> None:
+        for _ in range(min(_WAKE_AT_ONCE, len(self._idle), len(self.waiting))):
+            future = self._idle.popleft()
+            if not future.done():
+                self._waking += 1
+                future.set_result(None)
+
+    async def _sleep(self) -> None:
+        """Until there may be a claim in line."""
+        future = asyncio.get_running_loop().create_future()
+        self._idle.append(future)
+        await future
+        self._waking -= 1
+
+    async def _slot(self) -> None:
+        waiting, run = self.waiting, self._runner.run
+        while True:
+            while not waiting:
+                await self._sleep()
+            claim = waiting.popleft()
+            if waiting and not self._waking:
+                self._wake()
+            self.busy += 1
+            try:
+                outcome = await run(claim)
+            except Exception as error:
+                log.exception("runner_failed task_id=%s", claim.id)
+                outcome = Outcome.failure(claim, judge(RetryStrategy.no_retry(), error).record)
+            finally:
+                self.busy -= 1
+            self._on_outcome(outcome)
+            if time.monotonic() >= self._turn_ends:
+                await asyncio.sleep(0)
+                self._turn_ends = time.monotonic() + _TURN
