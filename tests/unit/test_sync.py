@@ -1,0 +1,140 @@
+"""The blocking face: code without an event loop gets one in a background thread."""
+
+import asyncio
+import contextvars
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from reinhardt_tasks.errors import QueueError
+from reinhardt_tasks.sync import LoopThread, blocking
+
+
+async def where() -> tuple[int, int]:
+    """The thread and the loop that run this."""
+    return threading.get_ident(), id(asyncio.get_running_loop())
+
+
+def test_all_calls_share_one_thread_and_one_loop() -> None:
+    """Whichever threads they come from, so that connections are shared and enqueues coalesce."""
+    seen = {blocking(where, instead="")}
+    callers = [threading.Thread(target=lambda: seen.add(blocking(where, instead=""))) for _ in range(4)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+    assert len(seen) == 1
+    assert next(iter(seen))[0] != threading.get_ident()
+
+
+async def test_inside_a_running_loop_it_is_refused_by_name() -> None:
+    """The error says what to write instead, and the coroutine is not even made."""
+    with pytest.raises(QueueError, match=r"`await task\.enqueue\(…\)`"):
+        blocking(where, instead="await task.enqueue(…)")
+
+
+def test_an_exception_is_the_callers() -> None:
+    """It comes through as it is."""
+
+    async def fail() -> None:
+        raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine"):
+        blocking(fail, instead="")
+
+
+def test_the_coroutine_sees_the_callers_context() -> None:
+    """Context variables, such as those of a tracer, reach it."""
+    variable = contextvars.ContextVar("variable", default=0)
+
+    async def look() -> int:
+        return variable.get()
+
+    variable.set(7)
+    assert blocking(look, instead="") == 7
+
+
+def test_an_interrupted_caller_cancels_its_coroutine(monkeypatch) -> None:
+    """Ctrl-C in the calling thread leaves nothing running behind."""
+    thread = LoopThread()
+    started, ended = threading.Event(), threading.Event()
+
+    async def endless() -> None:
+        started.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    def interrupted(future, timeout=None):
+        started.wait()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("concurrent.futures.Future.result", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        thread.run(endless)
+    assert ended.wait(20)
+    thread.stop()
+
+
+def test_stopping_closes_what_was_opened_on_the_loop() -> None:
+    """Async generators of the loop are ended, as connections count on; the next call starts anew."""
+    thread = LoopThread()
+    closed = threading.Event()
+    kept = []
+
+    async def keep() -> int:
+        async def keeper():
+            try:
+                yield
+            finally:
+                closed.set()
+
+        kept.append(keeper())
+        await anext(kept[0])
+        return id(asyncio.get_running_loop())
+
+    thread.run(keep)
+    thread.stop()
+    assert closed.is_set()
+    assert thread.run(where)[0] != threading.get_ident()
+    thread.stop()
+
+
+def run(code: str) -> str:
+    """What a program prints that ends within a minute and says nothing on standard error."""
+    ended = subprocess.run(
+        [sys.executable, "-X", "dev", "-W", "error", "-W", "ignore:This process:DeprecationWarning", "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
+    return ended.stdout
+
+
+def test_a_program_that_used_it_ends_quietly() -> None:
+    """No hang at exit, no warning about anything left open."""
+    code = "from reinhardt_tasks.sync import blocking\nasync def one(): return 1\nprint(blocking(one, instead=''))\n"
+    assert run(code) == "1\n"
+
+
+def test_a_forked_child_starts_a_thread_of_its_own() -> None:
+    """The parent's thread is not in the child; the parent goes on with it."""
+    code = (
+        "import os, threading\n"
+        "from reinhardt_tasks.sync import blocking\n"
+        "async def where(): return threading.get_native_id()\n"
+        "mine = blocking(where, instead='')\n"
+        "child = os.fork()\n"
+        "if child == 0:\n"
+        "    assert blocking(where, instead='') != mine\n"
+        "    os._exit(0)\n"
+        "assert os.waitpid(child, 0)[1] == 0\n"
+        "assert blocking(where, instead='') == mine\n"
+        "print('same')\n"
+    )
+    assert run(code) == "same\n"
