@@ -50,8 +50,8 @@ class Dependency(Generic[T]):
 def Depends(provider: Provider[T], /) -> T:  # noqa: N802 - reads as a type, as it stands where a value of one will be
     """The default of a parameter that a worker fills in with the value of `provider`.
 
-    Written `db: Pool = Depends(pool)`. Never given at enqueue; code that calls the function itself passes a value of its
-    own, as in `db=fake`.
+    Written `db: Pool = Depends(pool)`. Never given at enqueue; code that calls the function itself passes a value of
+    its own, as in `db=fake`.
     """
     if not isinstance(provider, Provider):
         raise ConfigurationError(

@@ -72,9 +72,10 @@ def test_a_run_that_was_told_to_end_can_raise() -> None:
 def test_the_newest_progress_is_kept() -> None:
     """A plain call; the worker picks the last one up."""
     run = context()
+    assert run.newest_progress is None
     run.progress(1)
     run.progress(2, 10, "pages")
-    newest = run._progress  # noqa: SLF001 - as the worker does
+    newest = run.newest_progress
     assert newest is not None
     assert (newest.done, newest.total, newest.note) == (2.0, 10.0, "pages")
     assert newest.at > 0
