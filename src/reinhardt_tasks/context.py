@@ -63,11 +63,6 @@ class TaskContext:
         return self._log
 
     @property
-    def newest_progress(self) -> Progress | None:
-        """What the task told last, None if nothing yet. For the worker, which sends it on."""
-        return self._progress
-
-    @property
     def cancelled(self) -> bool:
         """Whether the run was told to end: by `cancel`, its time limit, a worker that shuts down or lost its lease."""
         return self._cancelled
