@@ -1,0 +1,93 @@
+"""The program `reinhardt-tasks`: its commands, and the one place where errors become a sentence and an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+from typer.main import get_command
+
+from reinhardt_tasks.cli import operating, reading
+from reinhardt_tasks.cli.check import check
+from reinhardt_tasks.cli.demo_command import demo
+from reinhardt_tasks.cli.enqueue import enqueue
+from reinhardt_tasks.cli.failures import FAILED, INTERRUPTED, exit_code, sentence
+from reinhardt_tasks.cli.screen import print_error, print_text
+from reinhardt_tasks.cli.watch import watch
+from reinhardt_tasks.cli.worker_command import worker
+
+NAME = "reinhardt-tasks"
+_COMMANDS: Mapping[str, Mapping[str, Callable[..., None]]] = {
+    "Work": {"worker": worker, "enqueue": enqueue, "demo": demo},
+    "Look": {
+        "status": reading.status,
+        "list": reading.list_messages,
+        "show": reading.show,
+        "counts": reading.counts,
+        "workers": reading.workers,
+        "watch": watch,
+        "check": check,
+    },
+    "Act": {
+        "cancel": operating.cancel,
+        "requeue": operating.requeue,
+        "purge": operating.purge,
+        "pause": operating.pause,
+        "resume": operating.resume,
+        "drain": operating.drain,
+    },
+}
+"""Commands by name, in groups, in the order of the help page."""
+
+app = typer.Typer(
+    name=NAME,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for _group, _commands in _COMMANDS.items():
+    for _name, _command in _commands.items():
+        # A negative number among the arguments of a call is no option.
+        loose = {"ignore_unknown_options": True} if _name == "enqueue" else None
+        app.command(_name, rich_help_panel=_group, context_settings=loose)(_command)
+
+
+def _print_version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it so
+    if wanted:
+        print_text(f"{NAME} {version(NAME)}")
+        raise typer.Exit
+
+
+@app.callback()
+def program(
+    *,
+    shown: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+) -> None:
+    """Run and look after background tasks.
+
+    Where commands look: --url, --target, REINHARDT_TASKS_TARGET, REINHARDT_TASKS_URL, or target in pyproject.toml.
+    """
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Do what the arguments say; the exit code. An error is told in one sentence, and nothing is raised."""
+    try:
+        done = get_command(app)(list(arguments), prog_name=NAME, standalone_mode=False)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader of a pipe has seen enough; what is still in the buffer must not fail at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except (KeyboardInterrupt, typer.Abort):
+        return INTERRUPTED
+    except Exception as error:  # noqa: BLE001 - the outermost door: nobody should see a traceback
+        print_error(f"error: {sentence(error)}")
+        return exit_code(error)
+    return done if isinstance(done, int) else 0

@@ -1,0 +1,183 @@
+"""Tables and pages for people: each function turns what was read into something rich can print."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+from rich.text import Text
+
+from reinhardt_tasks.cli.documents import error_of, progress_of
+from reinhardt_tasks.cli.text import ago, cell, clock, duration
+from reinhardt_tasks.message import Progress, QueueCounts, Record, WorkerRecord
+from reinhardt_tasks.status import TaskStatus
+
+STATUS_STYLES = {
+    TaskStatus.PENDING: "cyan",
+    TaskStatus.RUNNING: "blue",
+    TaskStatus.RETRY: "yellow",
+    TaskStatus.SUCCESS: "green",
+    TaskStatus.FAILURE: "red",
+    TaskStatus.CANCELLED: "magenta",
+}
+
+
+def table(*columns: str, right: Sequence[str] = (), whole: Sequence[str] = (), title: str | None = None) -> Table:
+    """An empty table; the columns in `right` hold numbers, those in `whole` are never cut."""
+    made = Table(
+        box=SIMPLE_HEAD, title=title, title_justify="left", title_style="bold", header_style="bold", pad_edge=False
+    )
+    for column in columns:
+        made.add_column(
+            column,
+            justify="right" if column in right else "left",
+            no_wrap=column in whole or column in right,
+            overflow="fold" if column in whole else "ellipsis",
+        )
+    return made
+
+
+def status_text(status: TaskStatus) -> Text:
+    """A status in its colour."""
+    return Text(status.value, STATUS_STYLES[status])
+
+
+def message_table(records: Iterable[Record], now: float) -> Table:
+    """Messages, newest first as they come."""
+    made = table("id", "task", "queue", "status", "runs", "created", "note", right=("runs",), whole=("id", "status"))
+    for record in records:
+        made.add_row(
+            cell(record.id),
+            cell(record.name),
+            cell(record.queue),
+            status_text(record.status),
+            cell(record.attempts + record.losses),
+            cell(ago(record.created_at, now)),
+            cell(note(record, now)),
+        )
+    return made
+
+
+def note(record: Record, now: float) -> str:
+    """What matters most about a message beyond its status: its error, progress, what it waits for."""
+    if record.status is TaskStatus.RUNNING:
+        return _running_note(record)
+    if record.waiting_on and not record.status.finished:
+        return f"waits for {record.waiting_on} others"
+    if (error := error_of(record)) is not None and record.status is not TaskStatus.SUCCESS:
+        due = f"again {ago(record.run_at, now)}: " if record.status is TaskStatus.RETRY and record.run_at else ""
+        return f"{due}{error.reason}: {error.type}: {error.message}"
+    if record.run_at is not None and record.status is TaskStatus.PENDING and record.run_at > now:
+        return f"due {ago(record.run_at, now)}"
+    return "result expired" if record.expired else ""
+
+
+def _running_note(record: Record) -> str:
+    if record.cancelling:
+        return "is being cancelled"
+    progress = progress_of(record)
+    return f"on {record.worker}" if progress is None else progress_text(progress)
+
+
+def progress_text(progress: Progress) -> str:
+    """`3 of 12 (25 %), resizing`."""
+    share = f" of {progress.total:g} ({progress.done / progress.total:.0%})" if progress.total else ""
+    return f"{progress.done:g}{share}" + (f", {progress.note}" if progress.note else "")
+
+
+def queue_table(queues: Iterable[QueueCounts], rates: Mapping[str, float] | None = None) -> Table:
+    """The queues and how many messages stand in each status; with `rates`, how many end per second."""
+    numbers = ["ready", *(status.value for status in TaskStatus)]
+    columns = ["queue", *numbers, *(["per second"] if rates is not None else []), "state"]
+    made = table(*columns, right=[*numbers, "per second"], title="Queues")
+    for counts in queues:
+        shown = [cell(counts.queue, "bold"), _number(counts.ready, "")]
+        shown += [_number(counts.by_status.get(status, 0), STATUS_STYLES[status]) for status in TaskStatus]
+        if rates is not None:
+            shown.append(cell(f"{rates.get(counts.queue, 0.0):,.0f}"))
+        made.add_row(*shown, Text("paused", "yellow") if counts.paused else Text("open"))
+    return made
+
+
+def _number(number: int, style: str) -> Text:
+    return Text(f"{number:,}", style if number else "dim")
+
+
+def worker_table(workers: Iterable[WorkerRecord], now: float) -> Table:
+    """The registered workers and their last sign of life."""
+    right = ("pid", "slots", "holds", "finished")
+    columns = ("worker", "host", "pid", "queues", "slots", "holds", "finished", "up", "last beat")
+    made = table(*columns, right=right, title="Workers")
+    for record in workers:
+        beat = record.beat
+        made.add_row(
+            cell(beat.worker, "bold"),
+            cell(beat.host),
+            cell(beat.pid),
+            cell("all" if beat.queues is None else ", ".join(beat.queues)),
+            cell(beat.concurrency),
+            cell(f"{record.claims:,}"),
+            cell(f"{beat.finished:,}"),
+            cell(duration(now - beat.started_at) if beat.started_at else None),
+            cell(ago(record.beat_at, now), "red" if record.suspected else ""),
+        )
+    return made
+
+
+def facts_table(facts: Mapping[str, object]) -> Table:
+    """Names and values, one pair a line."""
+    made = Table(box=None, show_header=False, pad_edge=False)
+    made.add_column(style="dim", no_wrap=True)
+    made.add_column(overflow="fold")
+    for name, value in facts.items():
+        made.add_row(cell(name), value if isinstance(value, Text) else cell(value))
+    return made
+
+
+def running_table(records: Iterable[Record], now: float) -> Table:
+    """Messages that run now, how long already, and how far they say they are."""
+    made = table("id", "task", "queue", "since", "worker", "progress", whole=("id",), title="Running")
+    for record in records:
+        progress = progress_of(record)
+        made.add_row(
+            cell(record.id),
+            cell(record.name),
+            cell(record.queue),
+            cell(duration(max(0.0, now - record.started_at)) if record.started_at else None),
+            cell(record.worker),
+            Text("is being cancelled", "magenta") if record.cancelling else cell(progress and progress_text(progress)),
+        )
+    return made
+
+
+def message_facts(record: Record, now: float) -> Table:
+    """All columns of a message that say something."""
+    error, progress = error_of(record), progress_of(record)
+    facts: dict[str, object] = {
+        "id": record.id,
+        "task": record.name,
+        "queue": record.queue,
+        "priority": record.priority,
+        "status": status_text(record.status).append(" (is being cancelled)" if record.cancelling else ""),
+        "failed runs": record.attempts,
+        "workers lost": record.losses or None,
+        "created": _instant(record.created_at, now),
+        "due": _instant(record.run_at, now),
+        "started": _instant(record.started_at, now),
+        "finished": _instant(record.finished_at, now),
+        "took": duration(record.finished_at - record.started_at) if record.finished_at and record.started_at else None,
+        "worker": record.worker,
+        "waits for": f"{record.waiting_on} others" if record.waiting_on else None,
+        "unique key": record.unique_key,
+        "workflow": record.workflow,
+        "progress": progress and progress_text(progress),
+        "result": "no longer kept" if record.expired else None,
+        "reason": error and error.reason,
+        "error": error and f"{error.type}: {error.message}",
+    }
+    return facts_table({name: value for name, value in facts.items() if value is not None})
+
+
+def _instant(at: float | None, now: float) -> str | None:
+    return None if at is None else f"{clock(at)} ({ago(at, now)})"
