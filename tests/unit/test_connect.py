@@ -1,0 +1,47 @@
+"""A URL leads to its backend, or to a text that says why not."""
+
+from __future__ import annotations
+
+import pytest
+
+from reinhardt_tasks.backends import connect
+from reinhardt_tasks.backends.dummy import DummyBackend
+from reinhardt_tasks.backends.immediate import ImmediateBackend
+from reinhardt_tasks.backends.memory import MemoryBackend
+from reinhardt_tasks.errors import ConfigurationError
+
+
+@pytest.mark.parametrize(
+    ("url", "kind"),
+    [("memory://", MemoryBackend), ("immediate://", ImmediateBackend), ("dummy://", DummyBackend)],
+)
+async def test_a_scheme_names_a_backend(url: str, kind: type[MemoryBackend]) -> None:
+    """Each call gives one with a store of its own."""
+    first, second = connect(url), connect(url)
+    assert type(first) is type(second) is kind
+    assert first is not second
+    assert first.name == url.partition(":")[0]
+
+
+@pytest.mark.parametrize("url", ["mongo://user:hunter2@host/0", "redis://user:hunter2@host/0", "user:hunter2@host", ""])
+def test_what_is_not_there_is_refused_without_showing_a_password(url: str) -> None:
+    """The text names the schemes there are."""
+    with pytest.raises(ConfigurationError, match="sqlite://") as caught:
+        connect(url)
+    assert "hunter2" not in str(caught.value)
+    assert caught.value.setting == "url"
+
+
+def test_what_is_planned_is_told_apart_from_what_is_unknown() -> None:
+    """Not available in this version is another thing than misspelt."""
+    with pytest.raises(ConfigurationError, match="not available in this version"):
+        connect("postgresql://host/db")
+    with pytest.raises(ConfigurationError, match="no backend is called 'postgersql'"):
+        connect("postgersql://host/db")
+
+
+def test_a_store_without_a_place_takes_no_place() -> None:
+    """memory://name would look like a shared store, and not be one."""
+    for scheme in ("memory", "immediate", "dummy"):
+        with pytest.raises(ConfigurationError, match=f"{scheme}://"):
+            connect(f"{scheme}://name")
