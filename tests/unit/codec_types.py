@@ -29,6 +29,10 @@ class Level(enum.IntEnum):
     HIGH = 2
 
 
+class Role(enum.StrEnum):
+    ADMIN = "admin"
+
+
 @dataclass
 class Point:
     x: int
@@ -78,6 +82,11 @@ class Dog(msgspec.Struct, tag=True):
     tricks: list[str] = []
 
 
+class Sparse(msgspec.Struct):
+    a: int | msgspec.UnsetType = msgspec.UNSET
+    b: Any | msgspec.UnsetType = msgspec.UNSET
+
+
 class Camel(msgspec.Struct, rename="camel", omit_defaults=True, frozen=True):
     hump_count: int = 2
 
@@ -95,6 +104,15 @@ class Pair(NamedTuple):
 class Address(pydantic.BaseModel):
     street: str
     built: date | None = None
+
+
+class FullAddress(Address):
+    town: str
+
+
+class Swapped(pydantic.BaseModel):
+    a: int = pydantic.Field(alias="b")
+    b: int = pydantic.Field(alias="a")
 
 
 class Person(pydantic.BaseModel):

@@ -1,6 +1,7 @@
 """Calls ↔ bytes: they bind as in Python, arrive as the function declares them, and errors name the parameter."""
 
 import inspect
+import tracemalloc
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -320,6 +321,18 @@ def test_size_counts_the_whole_call_and_names_its_largest_part():
             both.encode(call, {})
         assert "parameter 'text'" in str(caught.value)
         assert caught.value.size > caught.value.limit == 100
+
+
+def test_a_huge_argument_is_refused_before_it_is_copied():
+    """A gigabyte by mistake must not take a second gigabyte."""
+    both, text = calls(plainly), "x" * 4_000_000
+    tracemalloc.start()
+    try:
+        with pytest.raises(PayloadTooLargeError, match="parameter 'text' takes 4000000 bytes or more"):
+            both.encode((text,), {})
+        assert tracemalloc.get_traced_memory()[1] < 500_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_depth_names_the_parameter():

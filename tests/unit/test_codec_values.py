@@ -29,6 +29,7 @@ from tests.unit.codec_types import (
     Cat,
     Color,
     Dog,
+    FullAddress,
     Level,
     Line,
     Movie,
@@ -38,9 +39,12 @@ from tests.unit.codec_types import (
     Pixel,
     Point,
     Point3,
+    Role,
     Row,
     Secretive,
     Small,
+    Sparse,
+    Swapped,
     codec,
 )
 
@@ -81,6 +85,16 @@ def test_decimals_keep_every_digit(text):
     assert str(both.decode(both.encode(Decimal(text)))) == text
 
 
+@pytest.mark.parametrize(("annotation", "values"), [pytest.param(*row, id=str(row[0])) for row in TYPES])
+@settings(max_examples=10)  # for each of fifty types
+@given(examples=st.data())
+def test_whoever_knows_no_type_reads_plain_values(annotation, values, examples):
+    """A handle made from an id alone can look at every result."""
+    value = examples.draw(values)
+    raw = codec(annotation).encode(value)
+    assert codec(Any).decode(raw) == msgspec.msgpack.decode(raw)
+
+
 def test_a_float_may_be_infinite_or_no_number_where_it_is_declared():
     """The type asks for a float, and these are floats."""
     both = codec(list[float])
@@ -119,6 +133,41 @@ def test_a_value_may_be_given_in_its_form_on_the_wire(annotation, value, arrived
     assert type(got) is type(arrived)
 
 
+class Text(str):
+    __slots__ = ()
+
+
+class Moment(datetime):
+    """As libraries that stop the clock in tests make them."""
+
+
+@pytest.mark.parametrize(
+    ("annotation", "value", "arrived"),
+    [
+        (str, Text("safe"), "safe"),
+        (str, Role.ADMIN, "admin"),
+        (int, Level.HIGH, 2),
+        (datetime, Moment(2024, 1, 2, 3), datetime.fromisoformat("2024-01-02T03:00")),
+        (datetime, Moment(2024, 1, 2, 3, tzinfo=UTC), datetime(2024, 1, 2, 3, tzinfo=UTC)),
+        (Box[str], Box(Text("safe")), Box("safe")),
+        (Box[datetime], Box(Moment(2024, 1, 2)), Box(datetime.fromisoformat("2024-01-02"))),
+    ],
+)
+def test_a_subclass_of_a_builtin_arrives_as_the_builtin(annotation, value, arrived):
+    """It is one, as far as the declared type says."""
+    both = codec(annotation)
+    got = both.decode(both.encode(value))
+    assert got == arrived
+    assert type(got) is type(arrived)
+
+
+def test_a_field_that_is_not_set_is_not_sent():
+    """Msgspec leaves it out, and so does the reader."""
+    both = codec(Sparse)
+    assert both.encode(Sparse()) == b"\x80"
+    assert both.decode(both.encode(Sparse(a=1))) == Sparse(a=1)
+
+
 @pytest.mark.parametrize(
     ("annotation", "value", "place", "said"),
     [
@@ -154,6 +203,8 @@ def test_a_value_may_be_given_in_its_form_on_the_wire(annotation, value, arrived
         (PurePosixPath, PurePath, "the result", "got `type`"),
         (Address, {"street": 3}, "the result", "No valid `Address`: street: Input should be a valid string"),
         (Address, Noted(shown=1), "the result", "Expected `Address`, got `Noted`"),
+        (Address, FullAddress(street="Elm", town="Oz"), "the result", "Expected `Address`, got `FullAddress`"),
+        (list[Address], [FullAddress(street="Elm", town="Oz")], "the result[0]", "got `FullAddress`"),
         (int, Row(), "the result", "Expected `int`, got `Row`"),
     ],
 )
@@ -183,6 +234,7 @@ def test_a_result_of_another_type_is_refused_where_it_differs(annotation, value,
         ({(1, 2): 3}, "the result", "Annotate the type of the keys"),
         ({True: 3}, "the result", "Annotate the type of the keys"),
         ([Row()], "the result[0]", "Pass its key"),
+        ([Text("safe")], "the result[0]", "Pass it as a `str`"),
         (len, "the result", "Pass its key"),
     ],
 )
@@ -220,7 +272,7 @@ def test_a_field_that_holds_a_row_is_refused_with_the_remedy():
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), [1.0, float("-inf")], {"a": float("nan")}])
-def test_no_number_is_refused_where_no_type_is_declared(value):
+def test_nan_and_infinity_are_refused_where_no_type_is_declared(value):
     """Not every reader knows nan."""
     with pytest.raises(NotFiniteError, match="Annotate it float") as caught:
         codec(Any).encode(value)
@@ -255,6 +307,12 @@ def test_a_model_that_its_own_json_does_not_hold_is_refused(value):
     with pytest.raises(UnencodableError, match=type(value).__name__) as caught:
         codec(type(value)).encode(value)
     assert "hush" not in str(caught.value)
+
+
+def test_a_model_is_read_by_the_names_of_its_fields_alone():
+    """An alias is for other readers; here one may even be the name of another field."""
+    both = codec(Swapped)
+    assert both.decode(both.encode(Swapped(a=1, b=2))) == Swapped(a=1, b=2)
 
 
 def test_a_secret_is_not_repeated_in_the_error():

@@ -77,7 +77,9 @@ def unencodable(place: Place, error: Exception, limits: Limits) -> Serialization
         case RecursionError():
             misfit = too_deep(limits.max_depth)
         case _:
-            misfit = Misfit(UnencodableError, f"cannot be sent: {type(error).__name__}: {error}")
+            misfit = Misfit(
+                UnencodableError, f"does not come back: {type(error).__name__}: {error}", "Correct it, or its class"
+            )
     return place.unfit(misfit)
 
 

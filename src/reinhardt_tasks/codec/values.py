@@ -13,7 +13,7 @@ from reinhardt_tasks.codec.limits import DEFAULT, Limits
 from reinhardt_tasks.codec.misfit import KEY_HINT, Misfit, too_large
 from reinhardt_tasks.codec.refusals import Place, placed, unencodable, unreadable
 from reinhardt_tasks.codec.shape import Shape
-from reinhardt_tasks.codec.walks import Plain
+from reinhardt_tasks.codec.walks import Plain, Walk
 from reinhardt_tasks.errors import ArgumentError, ConfigurationError, ResultMismatchError, SerializationError
 
 _NOTHING = (None, NoReturn, Never)
@@ -56,7 +56,9 @@ class ValueCodec:
             raise self._impossible(error) from error
         self.open = shape.open
         self._walk = shape.walk
-        self._holder = None if isinstance(shape.walk, Plain) else _holder(declared)
+        undeclared = isinstance(shape.walk, Plain)
+        self._holder = None if undeclared else _holder(declared)
+        self._arrived = Plain(limits, tolerant=True) if undeclared else shape.walk
 
     def encode(self, value: object) -> bytes:
         """The value as bytes.
@@ -75,7 +77,11 @@ class ValueCodec:
         return raw
 
     def decode(self, raw: bytes) -> Any:
-        """The value in `raw`. Raises SerializationError, whatever the bytes are."""
+        """The value in `raw`. Raises SerializationError, whatever the bytes are.
+
+        Without a declared type, a value of one that the writer had declared comes in its form on the wire: a UUID as
+        text, a dataclass as a dict.
+        """
         if len(raw) > self._limits.max_size:
             raise self._place.unfit(too_large(len(raw), self._limits.max_size))
         try:
@@ -85,18 +91,22 @@ class ValueCodec:
         except Exception as error:  # a class of the user's may raise anything when it is made
             raise unreadable(self._place, error, self._limits) from error
         if self.open:
-            self.look(value)
+            self._look(self._arrived, value)
         return value
 
     def look(self, value: object) -> None:
         """Refuses a decoded value that `encode` would not have let pass. Raises SerializationError."""
-        if self._walk is not None:
-            try:
-                self._walk(value, 0)
-            except Misfit as misfit:
-                raise unreadable(self._place, misfit, self._limits) from None
+        self._look(self._walk, value)
 
-    def _encode_checked(self, value: object) -> bytes:
+    def _look(self, walk: Walk | None, value: object) -> None:
+        try:
+            if walk is not None:
+                walk(value, 0)
+        except (Misfit, RecursionError) as error:
+            raise unreadable(self._place, error, self._limits) from error
+
+    def _encode_checked(self, given: object) -> bytes:
+        value = wire.as_base(given)
         try:
             if self._holder is not None:
                 msgspec.convert((value,), self._holder, dec_hook=wire.from_wire)
@@ -109,7 +119,7 @@ class ValueCodec:
         except MemoryError:
             raise
         except Exception as error:  # as in decode
-            raise self._refusal(error, value) from error
+            raise self._refusal(error, given) from error
         if len(raw) > self._limits.max_size:
             raise self._place.unfit(too_large(len(raw), self._limits.max_size))
         return raw

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from math import isfinite
 from typing import Any
 
@@ -14,7 +15,7 @@ import msgspec
 
 from reinhardt_tasks.codec.limits import Limits
 from reinhardt_tasks.codec.misfit import KEY_HINT, Misfit, too_deep, too_large
-from reinhardt_tasks.codec.wire import can_be_declared
+from reinhardt_tasks.codec.wire import base_of, can_be_declared
 from reinhardt_tasks.errors import NotFiniteError, UnencodableError
 
 Walk = Callable[[Any, int], int]
@@ -116,7 +117,10 @@ class Plain(_Container):
     """A value whose type is not declared: None, bool, int, float, str, bytes, and lists and dicts of them.
 
     Nothing else, as it would come back as something else: a UUID as text. A tuple is taken and comes back as a list.
+    `tolerant` lets pass what a writer may have declared though the reader does not: datetimes, nan, keys of any type.
     """
+
+    tolerant: bool = False
 
     def __call__(self, value: Any, depth: int) -> int:
         """See Walk."""
@@ -125,13 +129,14 @@ class Plain(_Container):
             return self.weigh(len(value))
         if kind in _UNSIZED_LEAVES:
             return 1
-        if kind is float:
-            return _finite(value)
         if kind is dict:
-            return self.weigh(sum(map(plain_key, value)) + _total(value.items(), self, self.enter(depth)))
+            keys = len(value) if self.tolerant else sum(map(plain_key, value))
+            return self.weigh(keys + _total(value.items(), self, self.enter(depth)))
         if kind is list or kind is tuple:
             return self.weigh(len(value) + _total(enumerate(value), self, self.enter(depth)))
-        raise _undeclared(kind)
+        if (kind is float and (self.tolerant or isfinite(value))) or (kind is datetime and self.tolerant):
+            return 9
+        raise _undeclared(value)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -157,7 +162,9 @@ class Members(_Container):
                 size += _step(walk, value.get(key), inner, f".{key}")
         elif type(value) is self.kind:
             for attribute, _, walk in self.fields:
-                size += _step(walk, getattr(value, attribute, None), inner, f".{attribute}")
+                item = getattr(value, attribute, msgspec.UNSET)
+                if item is not msgspec.UNSET:  # then nothing is written
+                    size += _step(walk, item, inner, f".{attribute}")
         else:
             raise Misfit(None, f"Expected `{self.shown}`, got `{type(value).__qualname__}`")
         return self.weigh(size)
@@ -215,18 +222,18 @@ def _step(walk: Walk, value: Any, depth: int, step: str) -> int:
         raise misfit.inside(step) from None
 
 
-def _finite(value: float) -> int:
-    if isfinite(value):
-        return 9
-    raise Misfit(NotFiniteError, f"is {value} where no type is declared", "Annotate it float, or pass None")
-
-
 def _has_fields(value: object) -> bool:
     return isinstance(value, msgspec.Struct) or hasattr(type(value), "__dataclass_fields__")
 
 
-def _undeclared(kind: type) -> Misfit:
-    """Why a value of class `kind` cannot travel where no type is declared."""
+def _undeclared(value: object) -> Misfit:
+    """Why a value cannot travel where no type is declared."""
+    kind: type = type(value)
+    if kind is float:
+        return Misfit(NotFiniteError, f"is {value} where no type is declared", "Annotate it float, or pass None")
     shown = kind.__qualname__
-    remedy = f"Annotate it `{shown}`, or it would come back as something else" if can_be_declared(kind) else KEY_HINT
+    if can_be_declared(kind):
+        remedy = f"Annotate it `{shown}`, or it would come back as something else"
+    else:
+        remedy = f"Pass it as a `{base.__name__}`" if (base := base_of(kind)) else KEY_HINT
     return Misfit(UnencodableError, f"holds a value of type `{shown}` where no type is declared", remedy, given=shown)
