@@ -1,1 +1,131 @@
 """reinhardt-tasks: a background task queue that never loses a task."""
+
+from reinhardt_tasks.backends.dummy import DummyBackend
+from reinhardt_tasks.backends.immediate import ImmediateBackend
+from reinhardt_tasks.backends.memory import MemoryBackend
+from reinhardt_tasks.config import QueueConfig
+from reinhardt_tasks.context import TaskContext, current_task
+from reinhardt_tasks.contract import TaskBackend
+from reinhardt_tasks.errors import (
+    ArgumentError,
+    BackendError,
+    BackendExecutionFailedError,
+    BackendFullError,
+    BackendTaskNotFoundError,
+    BackendUnavailableError,
+    BadPayloadError,
+    ConfigurationError,
+    DirectoryMissingError,
+    DuplicateTaskError,
+    ExecutionFailedError,
+    InvalidTextError,
+    LeaseLostError,
+    MaxRetriesExceededError,
+    NotADatabaseError,
+    NotFiniteError,
+    OptionError,
+    PayloadTooDeepError,
+    PayloadTooLargeError,
+    QueueError,
+    ResultExpiredError,
+    ResultMismatchError,
+    ResultTimeoutError,
+    SchemaError,
+    SerializationError,
+    SignatureError,
+    TargetError,
+    TaskCancelledError,
+    TaskError,
+    TaskExecutionError,
+    TaskNotFoundError,
+    TaskTimeoutError,
+    TransitionError,
+    UnencodableError,
+    UnsupportedError,
+)
+from reinhardt_tasks.executor import TaskExecutor
+from reinhardt_tasks.handle import TaskHandle
+from reinhardt_tasks.identity import AnyId, TaskId
+from reinhardt_tasks.lifespan import Depends, Provider
+from reinhardt_tasks.message import Message, Progress
+from reinhardt_tasks.middleware import Middleware, Next
+from reinhardt_tasks.options import EnqueueOptions
+from reinhardt_tasks.queue import TaskQueue
+from reinhardt_tasks.registry import TaskRegistry
+from reinhardt_tasks.results import TaskOutput, TaskResult, TaskResultMetadata
+from reinhardt_tasks.retry import Retry, RetryState, RetryStrategy, Seconds
+from reinhardt_tasks.status import TaskPriority, TaskStatus
+from reinhardt_tasks.task import AsyncTask, SyncTask, Task
+from reinhardt_tasks.worker import Worker, WorkerConfig
+
+__all__ = [
+    "AnyId",
+    "ArgumentError",
+    "AsyncTask",
+    "BackendError",
+    "BackendExecutionFailedError",
+    "BackendFullError",
+    "BackendTaskNotFoundError",
+    "BackendUnavailableError",
+    "BadPayloadError",
+    "ConfigurationError",
+    "Depends",
+    "DirectoryMissingError",
+    "DummyBackend",
+    "DuplicateTaskError",
+    "EnqueueOptions",
+    "ExecutionFailedError",
+    "ImmediateBackend",
+    "InvalidTextError",
+    "LeaseLostError",
+    "MaxRetriesExceededError",
+    "MemoryBackend",
+    "Message",
+    "Middleware",
+    "Next",
+    "NotADatabaseError",
+    "NotFiniteError",
+    "OptionError",
+    "PayloadTooDeepError",
+    "PayloadTooLargeError",
+    "Progress",
+    "Provider",
+    "QueueConfig",
+    "QueueError",
+    "ResultExpiredError",
+    "ResultMismatchError",
+    "ResultTimeoutError",
+    "Retry",
+    "RetryState",
+    "RetryStrategy",
+    "SchemaError",
+    "Seconds",
+    "SerializationError",
+    "SignatureError",
+    "SyncTask",
+    "TargetError",
+    "Task",
+    "TaskBackend",
+    "TaskCancelledError",
+    "TaskContext",
+    "TaskError",
+    "TaskExecutionError",
+    "TaskExecutor",
+    "TaskHandle",
+    "TaskId",
+    "TaskNotFoundError",
+    "TaskOutput",
+    "TaskPriority",
+    "TaskQueue",
+    "TaskRegistry",
+    "TaskResult",
+    "TaskResultMetadata",
+    "TaskStatus",
+    "TaskTimeoutError",
+    "TransitionError",
+    "UnencodableError",
+    "UnsupportedError",
+    "Worker",
+    "WorkerConfig",
+    "current_task",
+]

@@ -133,12 +133,11 @@ class TaskHandle(Generic[R_co]):
         return record
 
     def _value(self, record: Record) -> Any:
-        sealed = record.result or b""
-        return self._codec.decode(self._place.seal.open(sealed, self.id))
+        """The decoded result; None where none was stored, as for a message that a backend only notes."""
+        return None if record.result is None else self._codec.decode(self._place.seal.open(record.result, self.id))
 
     def _metadata(self, record: Record) -> TaskResultMetadata[R_co]:
-        has_result = record.status is TaskStatus.SUCCESS and record.result is not None
-        return metadata(record, self._value(record) if has_result else None)
+        return metadata(record, self._value(record) if record.status is TaskStatus.SUCCESS else None)
 
     # Blocking -----------------------------------------------------------------------------------------------------
 

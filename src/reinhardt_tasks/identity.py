@@ -64,3 +64,4 @@ class TaskId(bytes):
 
 
 AnyId = TaskId | uuid.UUID | str
+"""An id in any of the forms it is met in: as it is, as a `uuid.UUID`, or as text."""

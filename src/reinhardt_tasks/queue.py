@@ -3,30 +3,26 @@
 from __future__ import annotations
 
 import contextlib
-import inspect
 import itertools
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar, Unpack, overload
 
-from msgspec.structs import replace
-
-from reinhardt_tasks.backends import connect
 from reinhardt_tasks.codec import Seal, ValueCodec
-from reinhardt_tasks.config import QueueConfig, masked, url_from, with_environment
-from reinhardt_tasks.connections import Connections
+from reinhardt_tasks.config import QueueConfig, url_from, with_environment
 from reinhardt_tasks.contract import MAX_BATCH, TaskBackend
-from reinhardt_tasks.errors import ArgumentError, ConfigurationError, DuplicateTaskError, OptionError, QueueError
+from reinhardt_tasks.errors import ConfigurationError, DuplicateTaskError, QueueError
 from reinhardt_tasks.executor import Executable, TaskExecutor, payload_of
 from reinhardt_tasks.handle import TaskHandle
 from reinhardt_tasks.identity import AnyId, TaskId
+from reinhardt_tasks.items import revised, unsendable
 from reinhardt_tasks.lifespan import Lifespans
-from reinhardt_tasks.message import AnyMessage, Message, Put, decode_envelope, encode_envelope
+from reinhardt_tasks.message import AnyMessage, Message, Put
 from reinhardt_tasks.middleware import Middleware
 from reinhardt_tasks.names import place_of
 from reinhardt_tasks.options import Call, EnqueueOptions, checked
 from reinhardt_tasks.registry import TaskRegistry
-from reinhardt_tasks.sending import Sender
+from reinhardt_tasks.route import Route
 from reinhardt_tasks.sync import blocking
 from reinhardt_tasks.task import Task
 
@@ -35,17 +31,6 @@ T = TypeVar("T")
 _NOT_CONFIGURED: Final = "(no URL yet)"
 _ABOUT_SENDING: Final = frozenset({"connection", "on_duplicate"})
 """Options that change nothing in the message."""
-
-
-class Route:
-    """Where a queue's messages go: the backend that all others are siblings of, its URL for people, and the sender."""
-
-    __slots__ = ("origin", "sender", "url")
-
-    def __init__(self, place: str | TaskBackend, middleware: Sequence[Middleware]) -> None:
-        self.origin = connect(place) if isinstance(place, str) else place
-        self.url = masked(place) if isinstance(place, str) else f"{place.name}://"
-        self.sender = Sender(Connections(self.origin.sibling), middleware)
 
 
 class TaskQueue(TaskRegistry):
@@ -70,7 +55,7 @@ class TaskQueue(TaskRegistry):
         self._given = config or QueueConfig()
         self._config: QueueConfig | None = None
         self._seal: Seal | None = None
-        self._route = None if url is None else Route(url, self.middleware)
+        self._route = None if url is None else Route(url, self)
         self._used = False
         self.catalogue.door = self
 
@@ -107,7 +92,7 @@ class TaskQueue(TaskRegistry):
             raise QueueError(
                 "the queue is in use already; configure it before the first message is sent or a worker starts"
             )
-        self._route = Route(url, self.middleware)
+        self._route = Route(url, self)
         if config is not None:
             self._given = config
         self._config = self._seal = None
@@ -116,7 +101,7 @@ class TaskQueue(TaskRegistry):
     def override(self, backend: str | TaskBackend) -> Iterator[TaskBackend]:
         """Use another backend inside the `with` block, for tests; it may be nested. Affects every thread and loop."""
         before, used = self._route, self._used
-        route = self._route = Route(backend, self.middleware)
+        route = self._route = Route(backend, self)
         try:
             yield route.origin
         finally:
@@ -168,7 +153,7 @@ class TaskQueue(TaskRegistry):
     def _to(self) -> Route:
         """Where messages go; from now on it cannot be configured any more."""
         if self._route is None:
-            self._route = Route(url_from(), self.middleware)
+            self._route = Route(url_from(), self)
         self._used = True
         return self._route
 
@@ -187,7 +172,7 @@ class TaskQueue(TaskRegistry):
         for kind, send in _SENDINGS:
             if isinstance(item, kind):
                 return await send(self, item, options)
-        raise _unsendable(item)
+        raise unsendable(item)
 
     async def enqueue_many(
         self, items: Iterable[Message[R] | Executable[R]], /, *, connection: object = None
@@ -242,8 +227,9 @@ class TaskQueue(TaskRegistry):
 
     async def _send_message(self, message: AnyMessage, options: EnqueueOptions) -> TaskHandle[Any]:
         call = checked(options)
-        revised = self._revised(message, call) if options.keys() - _ABOUT_SENDING else message
-        return await self.send(revised, self._returns(message), call)
+        if options.keys() - _ABOUT_SENDING:
+            message = revised(message, call, self.seal)
+        return await self.send(message, self._returns(message), call)
 
     async def _send_executor(self, item: TaskExecutor, options: EnqueueOptions) -> TaskHandle[Any]:
         return await self._task_of(item).using(**options).enqueue(**payload_of(item))
@@ -264,7 +250,7 @@ class TaskQueue(TaskRegistry):
             return item
         if isinstance(item, TaskExecutor):
             return self._task_of(item).message(**payload_of(item))
-        raise _unsendable(item)
+        raise unsendable(item)
 
     def _handle_of(self, message: AnyMessage, put: Put) -> TaskHandle[Any]:
         return TaskHandle(self, put.id, self._returns(message), created=put.created)
@@ -274,26 +260,6 @@ class TaskQueue(TaskRegistry):
         task = self.find(message.name)
         return ValueCodec(Any, name=message.name, where="the result") if task is None else task.returns
 
-    def _revised(self, message: Message[R], call: Call) -> Message[R]:
-        """`message` with the options of this call in place of its own."""
-        if call.unique_for is not None and call.unique_key is None and message.unique_key is None:
-            raise OptionError("unique_for needs a unique_key", setting="unique_for")
-        envelope = decode_envelope(self.seal.open(message.body))
-        queue = call.queue or message.queue
-        priority = message.priority if call.priority is None else call.priority
-        timeout = envelope.t if call.timeout is None else call.timeout
-        envelope = replace(envelope, q=queue, p=priority, t=timeout, h=call.headers or envelope.h)
-        due = {} if call.run_at is None and not call.delay else {"run_at": call.run_at, "delay": call.delay}
-        return replace(
-            message,
-            body=self.seal.close(encode_envelope(envelope)),
-            queue=queue,
-            priority=priority,
-            unique_key=call.unique_key or message.unique_key,
-            unique_for=message.unique_for if call.unique_for is None else call.unique_for,
-            **due,
-        )
-
 
 _SENDINGS: Final[
     Sequence[tuple[type, Callable[[TaskQueue, Any, EnqueueOptions], Coroutine[Any, Any, TaskHandle[Any]]]]]
@@ -302,20 +268,6 @@ _SENDINGS: Final[
     (TaskExecutor, TaskQueue._send_executor),  # noqa: SLF001
 )
 """What can be enqueued, and how."""
-
-
-def _unsendable(item: object) -> ArgumentError:
-    if isinstance(item, Task):
-        short = item.name.rpartition(".")[2]
-        hint = f"it is the task itself; await {short}.enqueue(…), or pass what {short}.message(…) returns"
-    elif inspect.iscoroutine(item):
-        item.close()
-        hint = "it is a coroutine: the task was called, not enqueued; pass what task.message(…) returns"
-    elif isinstance(item, type):
-        hint = "it is a class; pass an instance of it"
-    else:
-        hint = "pass what task.message(…) returns, or an instance of a TaskExecutor"
-    return ArgumentError(f"{item!r} cannot be enqueued: {hint}.", where="the item", given=type(item).__qualname__)
 
 
 def _checked(middleware: Sequence[Middleware]) -> tuple[Middleware, ...]:

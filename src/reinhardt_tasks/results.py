@@ -113,7 +113,7 @@ def failure_in(record: Record) -> TaskError | None:
         return _cancelled(record)
     if record.status is TaskStatus.FAILURE:
         return _failed(record)
-    if record.status is TaskStatus.SUCCESS and record.result is None:
+    if record.status is TaskStatus.SUCCESS and record.expired:
         return ResultExpiredError(task_id=str(record.id))
     return None
 

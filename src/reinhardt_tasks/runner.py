@@ -38,8 +38,10 @@ from reinhardt_tasks.message import (
 from reinhardt_tasks.retry import RetryStrategy
 
 if TYPE_CHECKING:
+    from reinhardt_tasks.codec import Seal
+    from reinhardt_tasks.config import QueueConfig
     from reinhardt_tasks.lifespan import Provider
-    from reinhardt_tasks.queue import TaskQueue
+    from reinhardt_tasks.middleware import Middleware
     from reinhardt_tasks.task import Task
 
 MAX_UNKNOWNS: Final = 10
@@ -124,6 +126,25 @@ class Run:
         return Report(self.claim.id, self.claim.number, progress.encode(), self.claim.locator)
 
 
+class Tasks(Protocol):
+    """What a runner needs of a queue, which is above it."""
+
+    @property
+    def seal(self) -> Seal:
+        """Opens envelopes, closes results."""
+
+    @property
+    def config(self) -> QueueConfig:
+        """How often a task without a strategy of its own is retried."""
+
+    @property
+    def middleware(self) -> tuple[Middleware, ...]:
+        """What runs around each task, the first of them outermost."""
+
+    def find(self, name: str) -> Task[Any, Any] | None:
+        """The task called `name`."""
+
+
 class Pools(Protocol):
     """Where tasks run that do not run on the loop."""
 
@@ -171,7 +192,7 @@ def _injected(task: Task[Any, Any], values: Mapping[Provider[Any], object]) -> d
 class Runner:
     """Runs claimed messages of one queue, with the values of its lifespan providers."""
 
-    def __init__(self, queue: TaskQueue, *, values: Mapping[Provider[Any], object], pools: Pools | None = None) -> None:
+    def __init__(self, queue: Tasks, *, values: Mapping[Provider[Any], object], pools: Pools | None = None) -> None:
         self._queue = queue
         self._values = values
         self._pools = pools or LoopPools()

@@ -94,6 +94,8 @@ class Task(Generic[P, R]):
         self._call = call
         self._plan: Plan | None = None
         self.name: str = definition.name
+        self.defined: Callable[..., Any] = definition.defined
+        """What was decorated: the function, or a class whose fields are the arguments."""
         self.function: Callable[..., Any] = definition.function
         self.options: TaskOptions = definition.options
         self.is_async: bool = definition.is_async
