@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from reinhardt_tasks.codec import Seal
 from reinhardt_tasks.errors import ConfigurationError
 from reinhardt_tasks.names import check_queue_name
 from reinhardt_tasks.retry import Seconds, seconds
@@ -48,6 +49,7 @@ class QueueConfig:
             raise ConfigurationError(str(error), setting="result_ttl") from None
         for setting in ("imports", "secret_keys", "encryption_keys"):
             object.__setattr__(self, setting, _texts(getattr(self, setting), setting))
+        Seal(self.secret_keys, self.encryption_keys)  # raises for keys that cannot be used
 
 
 def _whole(value: object, setting: str, *, at_least: int) -> None:

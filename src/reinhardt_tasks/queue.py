@@ -73,7 +73,7 @@ class TaskQueue(TaskRegistry):
 
     @property
     def seal(self) -> Seal:
-        """Signs and encrypts by the settings' keys. Raises ConfigurationError for keys that cannot be used."""
+        """Signs and encrypts by the settings' keys."""
         if self._seal is None:
             self._seal = Seal(self.config.secret_keys, self.config.encryption_keys)
         return self._seal
@@ -99,7 +99,10 @@ class TaskQueue(TaskRegistry):
 
     @contextlib.contextmanager
     def override(self, backend: str | TaskBackend) -> Iterator[TaskBackend]:
-        """Use another backend inside the `with` block, for tests; it may be nested. Affects every thread and loop."""
+        """Use another backend inside the `with` block, for tests; it may be nested. Affects every thread and loop.
+
+        What was opened of it closes with its loop.
+        """
         before, used = self._route, self._used
         route = self._route = Route(backend, self)
         try:

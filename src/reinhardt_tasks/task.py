@@ -89,7 +89,7 @@ class Task(Generic[P, R]):
     """A function under a name, with its options. Made by `@queue.task`; calling it runs the function here, unqueued."""
 
     def __init__(self, definition: Definition, call: Call = PLAIN) -> None:
-        functools.update_wrapper(cast("Callable[..., Any]", self), definition.function)
+        functools.update_wrapper(cast("Callable[..., Any]", self), definition.defined, updated=())
         self._definition = definition
         self._call = call
         self._plan: Plan | None = None
@@ -151,9 +151,11 @@ class Task(Generic[P, R]):
         return self._message(args, kwargs)
 
     async def enqueue(self, /, *args: P.args, **kwargs: P.kwargs) -> TaskHandle[R]:
-        """Store one call for a worker to run. Once this returns it is safe with the backend. Raises like `message`,
+        """Store one call for a worker to run. Once this returns it is safe with the backend.
 
-        DuplicateTaskError if so asked, UnsupportedError for an option the backend cannot honour, and BackendError.
+        Raises what `message` raises, DuplicateTaskError if so asked, UnsupportedError for an option that the backend
+        cannot honour, and BackendError. After a BackendUnavailableError it is not known whether the call is stored; to
+        be able to send the same again, make it with `message` and give that to `queue.enqueue`.
         """
         message = self._message(args, kwargs)
         return await self._definition.door().send(message, self._definition.codecs.returns, self._call)

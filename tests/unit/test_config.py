@@ -36,6 +36,8 @@ def test_lists_and_durations_take_one_form() -> None:
         ({"imports": "app"}, "imports"),
         ({"secret_keys": KEY}, "secret_keys"),
         ({"encryption_keys": [""]}, "encryption_keys"),
+        ({"secret_keys": ["short"]}, "secret_keys"),
+        ({"encryption_keys": ["short"]}, "encryption_keys"),
         ({"secret_keys": [b"bytes"]}, "secret_keys"),
     ],
 )
@@ -57,10 +59,11 @@ def test_keys_are_never_shown() -> None:
 
 def test_the_environment_gives_keys_only_where_the_program_gives_none() -> None:
     """Argument before environment."""
-    environment = {"REINHARDT_TASKS_SECRET_KEYS": " new , old,", "REINHARDT_TASKS_ENCRYPTION_KEYS": "lock"}
+    new, old, lock = "n" * 16, "o" * 16, "l" * 16
+    environment = {"REINHARDT_TASKS_SECRET_KEYS": f" {new} , {old},", "REINHARDT_TASKS_ENCRYPTION_KEYS": lock}
     given = with_environment(QueueConfig(secret_keys=[KEY], max_retries=1), environment)
-    assert (given.secret_keys, given.encryption_keys, given.max_retries) == ((KEY,), ("lock",), 1)
-    assert with_environment(QueueConfig(), environment).secret_keys == ("new", "old")
+    assert (given.secret_keys, given.encryption_keys, given.max_retries) == ((KEY,), (lock,), 1)
+    assert with_environment(QueueConfig(), environment).secret_keys == (new, old)
     config = QueueConfig()
     assert with_environment(config, {}) is config
 
