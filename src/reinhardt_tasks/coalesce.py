@@ -28,7 +28,8 @@ class Coalescer:
         self._send = send
         self._waiting: list[Waiting] = []
         self._under_way = False
-        self._carrier: asyncio.Task[None] | None = None
+        self._carrier: asyncio.Task[None] | None = None  # kept, as the loop itself holds tasks only weakly
+        self._settling: list[asyncio.Future[None]] = []
 
     async def put(self, message: AnyMessage) -> Put:
         """Store one message. Raises what its storing raised."""
@@ -50,7 +51,15 @@ class Coalescer:
         if self._waiting:
             self._carrier = asyncio.create_task(self._carry())
         else:
-            self._under_way = False
+            self._rest()
+
+    def _rest(self) -> None:
+        """Nothing is under way any more."""
+        self._under_way = False
+        for future in self._settling:
+            if not future.done():
+                future.set_result(None)
+        self._settling.clear()
 
     async def _carry(self) -> None:
         """Trip after trip until nobody is waiting."""
@@ -59,11 +68,10 @@ class Coalescer:
                 batch, self._waiting = self._waiting[:MAX_BATCH], self._waiting[MAX_BATCH:]
                 await self._trip([waiting for waiting in batch if not waiting[1].done()])
         finally:
-            self._under_way = False
-            self._carrier = None
             for _, future in self._waiting:  # only when the loop is shutting down
                 future.cancel()
             self._waiting.clear()
+            self._rest()
 
     async def _trip(self, batch: list[Waiting]) -> None:
         """Store a batch and tell each caller; where it fails, its halves apart."""
@@ -91,8 +99,10 @@ class Coalescer:
 
     async def settled(self) -> None:
         """Return when nothing is under way; for the close of the queue."""
-        while self._carrier is not None:
-            await asyncio.wait([self._carrier])
+        while self._under_way:
+            future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._settling.append(future)
+            await future
 
 
 def _refuse(batch: list[Waiting], error: Exception) -> None:

@@ -28,6 +28,7 @@ from reinhardt_tasks.task import Task
 
 R = TypeVar("R")
 T = TypeVar("T")
+_PLAIN_RESULT: Final = ValueCodec(Any, where="the result")
 _NOT_CONFIGURED: Final = "(no URL yet)"
 _ABOUT_SENDING: Final = frozenset({"connection", "on_duplicate"})
 """Options that change nothing in the message."""
@@ -261,7 +262,7 @@ class TaskQueue(TaskRegistry):
     def _returns(self, message: AnyMessage) -> ValueCodec:
         """How the result of a message is read: by its task, as plain values where that is not known here."""
         task = self.find(message.name)
-        return ValueCodec(Any, name=message.name, where="the result") if task is None else task.returns
+        return _PLAIN_RESULT if task is None else task.returns
 
 
 _SENDINGS: Final[

@@ -44,7 +44,8 @@ class LoopThread:
 
     def run(self, start: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """See `blocking`. A caller that is interrupted cancels its coroutine."""
-        future = asyncio.run_coroutine_threadsafe(start(), self._serving())
+        loop = self._serving()
+        future = asyncio.run_coroutine_threadsafe(start(), loop)
         try:
             return future.result()
         except BaseException:

@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Sequence
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from reinhardt_tasks.coalesce import Coalescer, Gathering
 from reinhardt_tasks.errors import BackendFullError, BackendUnavailableError, UnsupportedError
@@ -189,18 +191,20 @@ async def test_after_an_error_the_way_is_free_again() -> None:
     assert (await coalescer.put(message())).created
 
 
-async def test_settled_waits_for_what_is_under_way() -> None:
-    """A close does not cut off what leaves."""
+@pytest.mark.parametrize("count", [1, 3])
+async def test_settled_waits_for_what_is_under_way(count) -> None:
+    """A close cuts off neither a lone message nor those behind it."""
     far = Trips()
     coalescer = Coalescer(far.send)
-    callers = await started(coalescer, [message() for _ in range(3)])
-    far.gate.release()
-    await callers[0]
+    callers = await started(coalescer, [message() for _ in range(count)])
     closing = asyncio.create_task(coalescer.settled())
     await asyncio.sleep(0)
     assert not closing.done()
     far.gate.release()
+    far.gate.release()
     await closing
+    assert sum(far.sizes) == count
+    await coalescer.settled()
     assert all(put.created for put in await asyncio.gather(*callers))
 
 
@@ -219,6 +223,56 @@ def test_a_loop_that_ends_cancels_those_who_wait() -> None:
 
     asyncio.run(main())
     assert [caller.cancelled() for caller in left] == [False, True, True, True]
+
+
+PAUSES = st.integers(0, 4)
+CALLERS = st.lists(st.tuples(st.sampled_from(["good", "bad"]), PAUSES, st.none() | PAUSES), max_size=30)
+
+
+@given(CALLERS)
+async def test_whatever_comes_each_caller_gets_its_own_end(plan) -> None:
+    """Callers of good and bad messages that come at any moment, some of whom are cancelled at any moment."""
+    stored: list[AnyMessage] = []
+    arrived: list[AnyMessage] = []
+
+    async def send(batch: Sequence[AnyMessage]) -> list[Put]:
+        await asyncio.sleep(0)
+        if any(one.name == "bad" for one in batch):
+            raise UnsupportedError(option="bad")
+        stored.extend(batch)
+        await asyncio.sleep(0)
+        return [Put(one.id, created=True) for one in batch]
+
+    coalescer = Coalescer(send)
+
+    async def call(one: AnyMessage, pause: int) -> Put:
+        await steps(pause)
+        arrived.append(one)
+        return await coalescer.put(one)
+
+    messages = [message(name) for name, _, _ in plan]
+    callers = [asyncio.create_task(call(one, pause)) for one, (_, pause, _) in zip(messages, plan, strict=True)]
+    for caller, (_, _, patience) in zip(callers, plan, strict=True):
+        if patience is not None:
+            await steps(patience)
+            caller.cancel()
+    ended = await asyncio.gather(*callers, return_exceptions=True)
+    await coalescer.settled()
+    for one, end, (name, _, patience) in zip(messages, ended, plan, strict=True):
+        if isinstance(end, asyncio.CancelledError):
+            assert patience is not None
+        elif name == "bad":
+            assert isinstance(end, UnsupportedError)
+        else:
+            assert end == Put(one.id, created=True)
+            assert stored.count(one) == 1
+    assert stored == [one for one in arrived if one in stored]
+
+
+async def steps(count: int) -> None:
+    """Let the loop go round `count` times."""
+    for _ in range(count):
+        await asyncio.sleep(0)
 
 
 async def test_a_gathering_leaves_when_the_last_has_come_in_order_of_numbers() -> None:
