@@ -47,7 +47,7 @@ MISTAKES = [
 
 
 @pytest.fixture(scope="module")
-def program(tmp_path_factory) -> Path:
+def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The asserted API with a function below it that makes each mistake on a line of its own."""
     body = "".join(f"    {line}\n" for line, _, _ in MISTAKES)
     file = tmp_path_factory.mktemp("typing") / "mistakes.py"
@@ -61,7 +61,7 @@ def first_line(program: Path) -> int:
 
 
 @pytest.fixture(scope="module")
-def mypy_says(program) -> dict[int, str]:
+def mypy_says(program: Path) -> dict[int, str]:
     """The codes that mypy --strict reports, by line."""
     command = [sys.executable, "-m", "mypy", "--no-error-summary", "--show-error-codes", str(program)]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
@@ -71,7 +71,7 @@ def mypy_says(program) -> dict[int, str]:
 
 
 @pytest.fixture(scope="module")
-def pyright_says(program) -> dict[int, str]:
+def pyright_says(program: Path) -> dict[int, str]:
     """The rules that pyright in strict mode reports, by line."""
     settings = {
         "typeCheckingMode": "strict",
@@ -97,7 +97,7 @@ def pyright_says(program) -> dict[int, str]:
 
 @pytest.mark.xdist_group("checkers")
 @pytest.mark.parametrize(("line", "code"), [(line, code) for line, code, _ in MISTAKES])
-def test_mypy_finds_the_mistake(line, code, program, mypy_says) -> None:
+def test_mypy_finds_the_mistake(line: str, code: str, program: Path, mypy_says: dict[int, str]) -> None:
     """With the code that says what is wrong."""
     number = first_line(program) + [text for text, _, _ in MISTAKES].index(line)
     assert mypy_says.get(number) == code
@@ -105,14 +105,14 @@ def test_mypy_finds_the_mistake(line, code, program, mypy_says) -> None:
 
 @pytest.mark.xdist_group("checkers")
 @pytest.mark.parametrize(("line", "rule"), [(line, rule) for line, _, rule in MISTAKES])
-def test_pyright_finds_the_mistake(line, rule, program, pyright_says) -> None:
+def test_pyright_finds_the_mistake(line: str, rule: str, program: Path, pyright_says: dict[int, str]) -> None:
     """With the rule that says what is wrong."""
     number = first_line(program) + [text for text, _, _ in MISTAKES].index(line)
     assert pyright_says.get(number) == rule
 
 
 @pytest.mark.xdist_group("checkers")
-def test_nothing_else_is_found(program, mypy_says, pyright_says) -> None:
+def test_nothing_else_is_found(program: Path, mypy_says: dict[int, str], pyright_says: dict[int, str]) -> None:
     """What users are meant to write is accepted by both, to the last asserted type."""
     start = first_line(program)
     assert [line for line in mypy_says if line < start] == []
