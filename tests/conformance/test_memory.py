@@ -7,6 +7,7 @@ import pytest
 from reinhardt_tasks.backends.memory import MemoryBackend
 from reinhardt_tasks.testing.clock import StillClock
 from reinhardt_tasks.testing.conformance import BackendConformance, Bench
+from reinhardt_tasks.testing.conformance.machine import conformance_machine
 
 
 class MemoryBench(Bench):
@@ -27,3 +28,6 @@ class TestMemory(BackendConformance):
     @pytest.fixture
     def bench(self) -> MemoryBench:
         return MemoryBench()
+
+
+TestMemoryMachine = conformance_machine(MemoryBench)

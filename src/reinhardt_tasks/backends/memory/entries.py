@@ -91,6 +91,11 @@ class Entry:
         self.children = self.children or {}
         self.children[child.id] = child
 
+    def remove_child(self, child: Entry) -> None:
+        """`child` is no longer stored."""
+        if self.children is not None:
+            self.children.pop(child.id, None)
+
     def waiting_children(self) -> list[Entry]:
         """The messages that wait for this one now."""
         return [child for child in (self.children or {}).values() if child.pending and self.id in child.pending]

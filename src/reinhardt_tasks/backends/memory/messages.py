@@ -245,6 +245,8 @@ class Messages:
     def forget(self, entry: Entry) -> None:
         """Delete a finished message."""
         self._keeper.forgotten(entry)
+        for parent in self.parents(entry):
+            parent.remove_child(entry)
         self._count(entry, -1)
         del self.known[entry.id]
         if entry.message.unique_key is not None:

@@ -124,16 +124,21 @@ async def _produce(backend: TaskBackend, calls: int) -> list[TaskId]:
 
 
 async def _work(hand: Hand) -> list[TaskId]:
-    """Claim and finish from "default" until a message of the queue "end" comes."""
+    """Claim and finish from "default" until that is empty and a message of the queue "end" has come."""
     done: list[TaskId] = []
-    while not await hand.claim(1, ["end"]):
+    ended = False
+    while True:
         claims = await hand.claim(4, ["default"])
-        if not claims:
+        if not claims and ended:
+            return done
+        if claims:
+            settled = await hand.settle(*(Outcome.success(claim, b"r") for claim in claims))
+            assert settled == [Settled.SETTLED] * len(claims)
+            done += ids(claims)
+        elif await hand.claim(1, ["end"]):
+            ended = True
+        else:
             await hand.wait(LONG, ["default", "end"])
-        settled = await hand.settle(*(Outcome.success(claim, b"r") for claim in claims))
-        assert settled == [Settled.SETTLED] * len(claims)
-        done += ids(claims)
-    return done
 
 
 async def _elsewhere(stage: Stage, number: int, act: Callable[[Hand], Awaitable[None]]) -> None:
