@@ -20,7 +20,6 @@ from reinhardt_tasks.demo.report import (
     make_report,
     miscounted,
     percentiles,
-    run_times,
     waits,
 )
 from reinhardt_tasks.demo.sources import FileFacts
@@ -125,9 +124,9 @@ def test_percentiles_of_little_are_what_there_is() -> None:
 
 
 def test_times_leave_out_what_did_not_happen() -> None:
-    """A dead letter here has no start."""
-    entries = [done("a.py", ended=102.0), dead("b.py")]
-    assert (run_times(entries), waits(entries)) == ([0.5], [1.5])
+    """A dead letter has no facts, and here no start."""
+    entries = [done("a.py", ended=102.0, seconds=0.25), dead("b.py")]
+    assert (report(*entries).times, waits(entries)) == ([0.25], [1.5])
 
 
 def test_the_course_of_the_run_counts_every_end_once() -> None:

@@ -17,7 +17,7 @@ from reinhardt_tasks.cli.failures import INTERRUPTED
 from reinhardt_tasks.cli.screen import console, print_error, print_text, print_wide
 from reinhardt_tasks.cli.tables import facts_table, table
 from reinhardt_tasks.cli.text import cell, count, duration, visible
-from reinhardt_tasks.demo.report import Entry, Report, percentiles, run_times, waits
+from reinhardt_tasks.demo.report import Entry, Report, percentiles, waits
 from reinhardt_tasks.demo.run import Audience, Settings, run_demo
 from reinhardt_tasks.demo.sources import FileFacts
 
@@ -110,32 +110,33 @@ def _audience() -> Iterator[Audience]:
 
 
 def _print_report(report: Report) -> None:
-    print_text("")
-    print_wide(facts_table(_totals(report)))
-    print_wide(_longest(report.longest))
-    print_wide(_deepest(report.deepest))
-    print_wide(_packages(report))
-    if report.dead:
-        print_wide(_dead(report.dead))
-    else:
-        print_text("No dead letters: every file of this library could be parsed.")
+    parts = [
+        facts_table(_totals(report)),
+        _longest(report.longest),
+        _deepest(report.deepest),
+        _packages(report),
+        _dead(report.dead) if report.dead else "No dead letters: every file of this library could be parsed.",
+    ]
+    for part in parts:
+        print_text("")
+        print_wide(part)
 
 
 def _totals(report: Report) -> dict[str, object]:
-    typical, slow, most = percentiles(run_times(report.entries))
+    typical, slow, most = percentiles(report.times)
     waited, _, longest = percentiles(waits(report.fresh))
     facts: dict[str, object] = {
         "files": f"{len(report.entries):,}",
         "lines": f"{sum(facts.lines for facts in report.facts):,}",
         "functions": f"{sum(facts.functions for facts in report.facts):,}",
         "classes": f"{sum(facts.classes for facts in report.facts):,}",
-        "throughput": f"{report.throughput:,.0f} files per second, {count(report.run.workers, 'worker process')}",
-        "run time": f"{duration(typical)} (median), {duration(slow)} (95 %), {duration(most)} (longest)",
+        "throughput": f"{report.throughput:,.0f} files per second, {count(report.run.workers, 'worker')}",
+        "per file": f"{duration(typical)} (median), {duration(slow)} (95 %), {duration(most)} (longest)",
         "time in line": f"{duration(waited)} (median), {duration(longest)} (longest)",
     }
     kill = report.run.kill
     if kill is not None:
-        facts["killed"] = f"process {kill.pid}, which held {kill.held} messages; {report.run_again} were run again"
+        facts["killed"] = f"process {kill.pid}, which held {count(kill.held, 'message')}; {report.run_again} run again"
         facts["counted"] = (
             f"every file exactly once: {len(report.facts):,} results and {len(report.dead):,} dead letters"
         )

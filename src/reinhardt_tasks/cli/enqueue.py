@@ -16,7 +16,7 @@ import typer
 
 from reinhardt_tasks.cli.failures import FAILED, InputError, sentence
 from reinhardt_tasks.cli.options import Json
-from reinhardt_tasks.cli.place import chosen_target, needed_target
+from reinhardt_tasks.cli.place import chosen_target, needed_target, refuse_inside
 from reinhardt_tasks.cli.screen import print_error, print_json, print_text
 from reinhardt_tasks.cli.settings import read_project
 from reinhardt_tasks.cli.target import find_queue
@@ -70,6 +70,7 @@ def enqueue(
     limit = None if timeout is None else seconds_in(timeout, "--timeout")
     options = _options(priority=priority, delay=delay, queue=queue, unique_key=unique_key)
     app = find_queue(needed_target(target, project), imports=project.imports).queue
+    refuse_inside(app.url)
     task = find_task(app, name)
     asyncio.run(_send(app, task, call, named, options=options, wait=(wait, limit), json=json))
 

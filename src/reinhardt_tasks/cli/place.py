@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -10,14 +11,17 @@ from pathlib import Path
 from typing import TypeVar
 
 from reinhardt_tasks.backends import connect
+from reinhardt_tasks.backends.sqlite.place import parse_url
 from reinhardt_tasks.cli.failures import InputError
 from reinhardt_tasks.cli.settings import PREFIX, ProjectSettings, read_project
 from reinhardt_tasks.cli.target import find_queue
 from reinhardt_tasks.config import masked
 from reinhardt_tasks.contract import TaskBackend
+from reinhardt_tasks.errors import BackendError
 from reinhardt_tasks.queue import TaskQueue
 
 T = TypeVar("T")
+_INSIDE = frozenset({"memory", "dummy", "immediate"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +62,43 @@ def find_place(target: str | None, url: str | None) -> Place:
         if url is None:
             target = target or project.target
     if target is not None:
-        queue = find_queue(target, imports=project.imports).queue
-        if url is not None:
-            queue.configure(url)
-        return Place(queue.connect, queue.url, queue)
+        place = _of_target(target, url, project)
+    elif url is not None:
+        place = _of_url(url)
+    else:
+        raise InputError(f"where? Give --url or --target, or set {PREFIX}URL or {PREFIX}TARGET")
+    refuse_inside(place.url)
+    return place
+
+
+def _of_target(target: str, url: str | None, project: ProjectSettings) -> Place:
+    queue = find_queue(target, imports=project.imports).queue
     if url is not None:
-        return Place(lambda: connect(url), masked(url))
-    raise InputError(f"where? Give --url or --target, or set {PREFIX}URL or {PREFIX}TARGET")
+        queue.configure(url)
+    return Place(queue.connect, queue.url, queue)
+
+
+def _of_url(url: str) -> Place:
+    """The backend at `url`. A SQLite file has to exist: to look into a mistyped name would create it, empty."""
+    if url.startswith("sqlite:"):
+        path = Path(parse_url(url)[0])
+        if path.parent.is_dir() and not path.exists():
+            raise BackendError(
+                f"there is no file {path}; an enqueue or a worker of the application creates it, looking does not",
+                backend="sqlite",
+                place=str(path),
+            )
+    return Place(functools.partial(connect, url), masked(url))
+
+
+def refuse_inside(url: str) -> None:
+    """Raise InputError for a backend whose messages no other process sees."""
+    scheme = url.partition(":")[0]
+    if scheme in _INSIDE:
+        raise InputError(
+            f"messages at {scheme}:// live inside one program and end with it; "
+            "for messages that others can see, use a URL such as sqlite:///tasks.db"
+        )
 
 
 def work_at(place: Place, work: Callable[[TaskBackend], Awaitable[T]]) -> T:

@@ -172,7 +172,7 @@ def workers(*, target: Target = None, url: Url = None, json: Json = False) -> No
         print_json({"workers": [worker_document(worker) for worker in found]})
     elif found:
         print_wide(worker_table(found, time.time()))
-        print_error(f"{count(len(found), 'worker')}, {sum(worker.claims for worker in found):,} messages held")
+        print_error(f"{count(len(found), 'worker')}; {count(sum(worker.claims for worker in found), 'message')} held")
     else:
         print_error("no worker is registered")
     if not found:

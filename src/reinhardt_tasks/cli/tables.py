@@ -26,7 +26,13 @@ STATUS_STYLES = {
 def table(*columns: str, right: Sequence[str] = (), whole: Sequence[str] = (), title: str | None = None) -> Table:
     """An empty table; the columns in `right` hold numbers, those in `whole` are never cut."""
     made = Table(
-        box=SIMPLE_HEAD, title=title, title_justify="left", title_style="bold", header_style="bold", pad_edge=False
+        box=SIMPLE_HEAD,
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        header_style="dim",
+        pad_edge=False,
+        show_edge=False,
     )
     for column in columns:
         made.add_column(

@@ -93,12 +93,12 @@ def _stop_at_eof() -> None:
 
 def _work_here(found: Found, settings: WorkerSettings) -> int:
     index = os.environ.get(INDEX_VARIABLE)
-    if index in {None, "0"}:
-        for line in greeting(found, settings):
-            print_error(line)
     fields = {field: getattr(settings, field) for field in _CONFIG_FIELDS - {"processes"}}
     name = settings.name if index is None else f"{settings.name}-{index}"
     made = Worker(found.queue, WorkerConfig(**(fields | {"name": name})), target=found.target)
+    if index in {None, "0"}:
+        for line in greeting(found, settings):
+            print_error(line)
     made.run_sync(until_idle=settings.until_idle)
     return int(made.exit_code)
 

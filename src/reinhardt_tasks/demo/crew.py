@@ -31,16 +31,9 @@ class Crew:
         self._process: Process | None = None
 
     async def __aenter__(self) -> Self:
-        arguments = [
-            "--processes",
-            str(self._count),
-            "--concurrency",
-            "2",
-            "--lease",
-            str(LEASE),
-            "--queues",
-            "default",
-        ]
+        slots = max(1, (os.cpu_count() or 1) // self._count)
+        options = {"--processes": self._count, "--concurrency": slots, "--lease": LEASE, "--queues": "default"}
+        arguments = [f"{name}={value}" for name, value in options.items()]
         settings = {name: value for name, value in os.environ.items() if not name.startswith("REINHARDT_TASKS_")}
         with self._log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(

@@ -9,7 +9,7 @@ from html import escape
 from pathlib import Path
 
 from reinhardt_tasks.demo.charts import area, bars, columns
-from reinhardt_tasks.demo.report import Entry, Report, ended_over_time, percentiles, run_times, waits
+from reinhardt_tasks.demo.report import Entry, Report, ended_over_time, percentiles, waits
 from reinhardt_tasks.demo.sources import FileFacts
 
 BIGGEST = 10
@@ -90,7 +90,7 @@ def _cards(report: Report) -> Iterable[str]:
     yield _card("Files indexed per second", "While this run went on", _over_time(report))
     yield _card("Biggest packages", "Lines of code, all files of a package together", _packages(report))
     yield _card("How deep the code nests", "Files by their deepest block inside blocks", _depths(report))
-    yield _card("How long a file takes", _run_time(report), _times(report))
+    yield _card("How long a file takes", _taking(report), _times(report))
     yield _card("Longest functions", "The longest one of each file", _longest(report.longest))
     yield _card("Deepest files", "Blocks inside blocks", _deepest(report.deepest))
     yield _card("Dead letters", "Files that could not be parsed, after all retries", _dead(report.dead), wide=True)
@@ -126,19 +126,20 @@ def _depths(report: Report) -> str:
 
 
 def _times(report: Report) -> str:
-    times = run_times(report.entries)
+    times = report.times
     edges = [*(edge for edge, _ in _TIMES), float("inf")]
     found = Counter(next(place for place, edge in enumerate(edges) if time <= edge) for time in times)
     rows = [(label, float(found[place])) for place, label in enumerate([*(name for _, name in _TIMES), "> 100"])]
     typical, slow, most = (value * 1e3 for value in percentiles(times))
-    told = f"Number of files by run time; median {typical:.1f}, 95th percentile {slow:.1f}, longest {most:.0f} ms."
-    return columns("Files by run time", told, rows, axis="milliseconds")
+    told = f"Number of files by time; median {typical:.1f}, 95th percentile {slow:.1f}, longest {most:.0f} ms."
+    return columns("Files by time", told, rows, axis="milliseconds")
 
 
-def _run_time(report: Report) -> str:
-    typical, slow, _ = (value * 1e3 for value in percentiles(run_times(report.entries)))
+def _taking(report: Report) -> str:
+    typical, slow, _ = (value * 1e3 for value in percentiles(report.times))
     _, _, longest = percentiles(waits(report.fresh))
-    return f"Median {typical:.1f} ms, 95 % within {slow:.1f} ms; up to {longest:.1f} s in line before"
+    parsing = f"To read and parse: median {typical:.1f} ms, 95 % within {slow:.1f} ms"
+    return f"{parsing}; before that, up to {longest:.1f} s in line"
 
 
 def _longest(found: Sequence[FileFacts]) -> str:

@@ -84,6 +84,11 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         return len(self.fresh) / self.run.elapsed if self.run.elapsed else 0.0
 
     @property
+    def times(self) -> list[float]:
+        """Seconds that reading and parsing took, by file."""
+        return [facts.seconds for facts in self.facts]
+
+    @property
     def longest(self) -> list[FileFacts]:
         """The files with the longest functions."""
         return sorted(self.facts, key=lambda facts: (-facts.longest_lines, facts.path))[:TOP]
@@ -145,17 +150,8 @@ def percentiles(values: Iterable[float]) -> tuple[float, float, float]:
     return cuts[49], cuts[94], known[-1]
 
 
-def run_times(entries: Iterable[Entry]) -> list[float]:
-    """Seconds from the start of each entry's last run to its end."""
-    return [
-        max(0.0, entry.finished_at - entry.started_at)
-        for entry in entries
-        if entry.finished_at is not None and entry.started_at is not None
-    ]
-
-
 def waits(entries: Iterable[Entry]) -> list[float]:
-    """Seconds from enqueue to the start of each entry's last run."""
+    """Seconds from enqueue until a worker took each entry, for its last run."""
     return [max(0.0, entry.started_at - entry.created_at) for entry in entries if entry.started_at is not None]
 
 

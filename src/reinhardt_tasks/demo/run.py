@@ -181,7 +181,7 @@ async def _kill(backend: TaskBackend, audience: Audience) -> Kill | None:
     if victim is None:
         return None
     beat = victim.beat
-    audience.say(f"killed worker process {beat.pid} with SIGKILL; it held {victim.claims} messages")
+    audience.say(f"killed worker process {beat.pid} with SIGKILL; messages it held: {victim.claims}")
     return Kill(worker=beat.worker, pid=beat.pid, at=time.time(), held=victim.claims)
 
 

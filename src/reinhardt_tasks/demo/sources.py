@@ -28,7 +28,10 @@ _BLOCKS = (
 
 
 class FileFacts(msgspec.Struct, frozen=True):
-    """What is in a Python file. `deepest` counts blocks inside blocks; `longest` is a qualified name, "" for none."""
+    """What is in a Python file, and in how many `seconds` that was found.
+
+    `deepest` counts blocks inside blocks; `longest` is the qualified name of a function, "" for none.
+    """
 
     path: str
     lines: int
@@ -37,6 +40,7 @@ class FileFacts(msgspec.Struct, frozen=True):
     deepest: int = 0
     longest: str = ""
     longest_lines: int = 0
+    seconds: float = 0.0
 
 
 def standard_library() -> Path:
