@@ -74,7 +74,8 @@ def test_an_interrupted_run_goes_on_where_it_was(tmp_path: Path) -> None:
         process.send_signal(signal.SIGINT)
         output, said = process.communicate(timeout=60)
     assert (process.returncode, output.count("demo:")) == (130, 0)
-    assert "start the same command again to go on" in said
+    again = f"reinhardt-tasks demo --directory {tmp_path} --workers 2 --limit 400"
+    assert said == f"stopped; go on by: {again}\n"
     assert min(400, files) > int(first.split()[0])
     rest = demo(tmp_path, "--limit", "400")
     resumed = re.search(r"going on with an interrupted run: (\d+) of 400 files are done", rest)

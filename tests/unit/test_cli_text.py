@@ -119,6 +119,11 @@ def test_durations_are_short(seconds: float, text: str) -> None:
     assert duration(seconds) == text
 
 
+def test_durations_may_be_rough() -> None:
+    """One unit is enough for a list."""
+    assert [duration(seconds, exact=False) for seconds in (0.5, 3.4, 250, 7_500)] == ["500 ms", "3 s", "4 min", "2 h"]
+
+
 def test_instants_are_told_from_now() -> None:
     """The past is ago, the future is in."""
     assert [ago(90.0, 100.0), ago(112.0, 100.0), ago(None, 100.0)] == ["10.0 s ago", "in 12.0 s", None]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 import webbrowser
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -18,7 +19,7 @@ from reinhardt_tasks.cli.screen import console, print_error, print_text, print_w
 from reinhardt_tasks.cli.tables import facts_table, table
 from reinhardt_tasks.cli.text import cell, count, duration, visible
 from reinhardt_tasks.demo.report import Entry, Report, percentiles, waits
-from reinhardt_tasks.demo.run import Audience, Settings, run_demo
+from reinhardt_tasks.demo.settings import Audience, Settings
 from reinhardt_tasks.demo.sources import FileFacts
 
 
@@ -39,18 +40,26 @@ def demo(
 
     One message for each .py file. Interrupted, it goes on where it was when it is started again.
     """
+    from reinhardt_tasks.demo.run import run_demo  # noqa: PLC0415 - makes a queue, which no other command needs
+
     settings = Settings(directory=directory, workers=workers, limit=limit, kill=kill, fresh=fresh)
     try:
         with _audience() as audience:
             report, page = asyncio.run(run_demo(settings, audience))
     except KeyboardInterrupt:
-        print_error(f"\nstopped; start the same command again to go on (it looks into {directory})")
+        print_error(f"stopped; go on by: {command_again(settings)}")
         raise typer.Exit(INTERRUPTED) from None
     _print_report(report)
     print_text(f"\nreport: {page}")
     if open_page:
         webbrowser.open(page.resolve().as_uri())
     print_text(last_line(report))
+
+
+def command_again(settings: Settings) -> str:
+    """The command that goes on where this run was stopped."""
+    words = ["reinhardt-tasks", "demo", "--directory", str(settings.directory), "--workers", str(settings.workers)]
+    return shlex.join([*words, *(["--limit", str(settings.limit)] if settings.limit else [])])
 
 
 def last_line(report: Report) -> str:
@@ -144,14 +153,14 @@ def _totals(report: Report) -> dict[str, object]:
 
 
 def _longest(found: Sequence[FileFacts]) -> Table:
-    made = table("function", "file", "lines", right=("lines",), title="Longest functions")
+    made = table("function", "file", "lines", right=("lines",), narrow=("function", "file"), title="Longest functions")
     for facts in found:
         made.add_row(cell(facts.longest), cell(facts.path), cell(f"{facts.longest_lines:,}"))
     return made
 
 
 def _deepest(found: Sequence[FileFacts]) -> Table:
-    made = table("file", "lines", "depth", right=("lines", "depth"), title="Deepest files")
+    made = table("file", "lines", "depth", right=("lines", "depth"), narrow=("file",), title="Deepest files")
     for facts in found:
         made.add_row(cell(facts.path), cell(f"{facts.lines:,}"), cell(facts.deepest))
     return made
@@ -165,7 +174,7 @@ def _packages(report: Report) -> Table:
 
 
 def _dead(dead: Sequence[Entry]) -> Table:
-    made = table("file", "reason", "runs", right=("runs",), title="Dead letters")
+    made = table("file", "reason", "runs", right=("runs",), narrow=("reason",), title="Dead letters")
     for entry in dead:
         reason = f"{entry.error.type}: {entry.error.message}" if entry.error is not None else None
         made.add_row(cell(entry.path), cell(reason), cell(entry.attempts))

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from reinhardt_tasks.cli.documents import error_of, progress_of
-from reinhardt_tasks.cli.text import ago, cell, clock, duration
+from reinhardt_tasks.cli.text import ago, cell, clock, cut, duration
 from reinhardt_tasks.message import Progress, QueueCounts, Record, WorkerRecord
 from reinhardt_tasks.status import TaskStatus
 
@@ -23,24 +23,19 @@ STATUS_STYLES = {
 }
 
 
-def table(*columns: str, right: Sequence[str] = (), whole: Sequence[str] = (), title: str | None = None) -> Table:
-    """An empty table; the columns in `right` hold numbers, those in `whole` are never cut."""
+def table(*columns: str, right: Sequence[str] = (), narrow: Sequence[str] = (), title: str | None = None) -> Table:
+    """An empty table. Columns in `right` hold numbers; where there is little room those in `narrow` give way first."""
     made = Table(
         box=SIMPLE_HEAD,
         title=title,
         title_justify="left",
         title_style="bold",
         header_style="dim",
-        pad_edge=False,
+        padding=(0, 1, 0, 0),
         show_edge=False,
     )
     for column in columns:
-        made.add_column(
-            column,
-            justify="right" if column in right else "left",
-            no_wrap=column in whole or column in right,
-            overflow="fold" if column in whole else "ellipsis",
-        )
+        made.add_column(column, justify="right" if column in right else "left", no_wrap=column not in narrow)
     return made
 
 
@@ -51,16 +46,15 @@ def status_text(status: TaskStatus) -> Text:
 
 def message_table(records: Iterable[Record], now: float) -> Table:
     """Messages, newest first as they come."""
-    made = table("id", "task", "queue", "status", "runs", "created", "note", right=("runs",), whole=("id", "status"))
+    made = table("id", "task", "queue", "status", "created", "note", narrow=("task", "note"))
     for record in records:
         made.add_row(
             cell(record.id),
-            cell(record.name),
+            cut(record.name),
             cell(record.queue),
             status_text(record.status),
-            cell(record.attempts + record.losses),
-            cell(ago(record.created_at, now)),
-            cell(note(record, now)),
+            cell(ago(record.created_at, now, exact=False)),
+            cut(note(record, now)),
         )
     return made
 
@@ -114,19 +108,19 @@ def worker_table(workers: Iterable[WorkerRecord], now: float) -> Table:
     """The registered workers and their last sign of life."""
     right = ("pid", "slots", "holds", "finished")
     columns = ("worker", "host", "pid", "queues", "slots", "holds", "finished", "up", "last beat")
-    made = table(*columns, right=right, title="Workers")
+    made = table(*columns, right=right, narrow=("worker", "host", "queues"), title="Workers")
     for record in workers:
         beat = record.beat
         made.add_row(
-            cell(beat.worker, "bold"),
-            cell(beat.host),
+            cut(beat.worker, "bold"),
+            cut(beat.host),
             cell(beat.pid),
-            cell("all" if beat.queues is None else ", ".join(beat.queues)),
+            cut("all" if beat.queues is None else ", ".join(beat.queues)),
             cell(beat.concurrency),
             cell(f"{record.claims:,}"),
             cell(f"{beat.finished:,}"),
-            cell(duration(now - beat.started_at) if beat.started_at else None),
-            cell(ago(record.beat_at, now), "red" if record.suspected else ""),
+            cell(duration(now - beat.started_at, exact=False) if beat.started_at else None),
+            cell(ago(record.beat_at, now, exact=False), "red" if record.suspected else ""),
         )
     return made
 
@@ -143,16 +137,18 @@ def facts_table(facts: Mapping[str, object]) -> Table:
 
 def running_table(records: Iterable[Record], now: float) -> Table:
     """Messages that run now, how long already, and how far they say they are."""
-    made = table("id", "task", "queue", "since", "worker", "progress", whole=("id",), title="Running")
+    made = table(
+        "id", "task", "queue", "since", "worker", "progress", narrow=("task", "worker", "progress"), title="Running"
+    )
     for record in records:
         progress = progress_of(record)
         made.add_row(
             cell(record.id),
-            cell(record.name),
+            cut(record.name),
             cell(record.queue),
             cell(duration(max(0.0, now - record.started_at)) if record.started_at else None),
-            cell(record.worker),
-            Text("is being cancelled", "magenta") if record.cancelling else cell(progress and progress_text(progress)),
+            cut(record.worker),
+            Text("is being cancelled", "magenta") if record.cancelling else cut(progress and progress_text(progress)),
         )
     return made
 

@@ -43,6 +43,13 @@ def cell(value: object, style: str = "") -> Text:
     return Text("—", "dim") if value is None else Text(visible(str(value)), style)
 
 
+def cut(value: object, style: str = "") -> Text:
+    """As `cell`, on one line however narrow the column is; what does not fit is cut."""
+    text = cell(value, style)
+    text.no_wrap, text.overflow = True, "ellipsis"
+    return text
+
+
 def shortened(text: str, limit: int) -> str:
     """The first `limit` characters of `text`, with a note of how many were left out."""
     if len(text) <= limit:
@@ -62,30 +69,30 @@ def clock(at: float | None) -> str | None:
     return None if at is None else f"{datetime.fromtimestamp(at).astimezone():%Y-%m-%d %H:%M:%S}"
 
 
-def duration(seconds: float) -> str:
-    """Seconds in at most two units: `850 µs`, `12 ms`, `3.2 s`, `4 min 10 s`, `2 h 5 min`, `3 d 4 h`."""
+def duration(seconds: float, *, exact: bool = True) -> str:
+    """Seconds in at most two units, or one: `850 µs`, `12 ms`, `3.2 s`, `4 min 10 s`, `2 h 5 min`, `3 d 4 h`."""
     if seconds < 0:
-        return f"-{duration(-seconds)}"
+        return f"-{duration(-seconds, exact=exact)}"
     if 0 < seconds < 0.9995:
         return f"{seconds * 1e6:.0f} µs" if seconds < 0.0009995 else f"{seconds * 1e3:.0f} ms"
     if seconds < 59.95:
-        return f"{seconds:.1f} s"
-    return _long(round(seconds))
+        return f"{seconds:.1f} s" if exact else f"{seconds:.0f} s"
+    return _long(round(seconds), exact=exact)
 
 
-def _long(seconds: int) -> str:
+def _long(seconds: int, *, exact: bool) -> str:
     for unit, size, small_unit, small in (("d", 86_400, "h", 3_600), ("h", 3_600, "min", 60), ("min", 60, "s", 1)):
         if seconds >= size:
             whole, rest = seconds // size, seconds % size // small
-            return f"{whole} {unit} {rest} {small_unit}" if rest else f"{whole} {unit}"
+            return f"{whole} {unit} {rest} {small_unit}" if rest and exact else f"{whole} {unit}"
     return f"{seconds} s"
 
 
-def ago(then: float | None, now: float) -> str | None:
+def ago(then: float | None, now: float, *, exact: bool = True) -> str | None:
     """How long before `now` the instant `then` lies, or `in …` when it is ahead; None stays None."""
     if then is None:
         return None
-    return f"{duration(now - then)} ago" if then <= now else f"in {duration(then - now)}"
+    return f"{duration(now - then, exact=exact)} ago" if then <= now else f"in {duration(then - now, exact=exact)}"
 
 
 def count(number: int, noun: str) -> str:

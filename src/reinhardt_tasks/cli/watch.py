@@ -124,18 +124,16 @@ def _ended(counts: QueueCounts) -> int:
 
 def frame_picture(frame: Frame, url: str) -> RenderableType:
     """The frame for a terminal."""
-    head = Text.assemble(
-        ("reinhardt-tasks ", "bold"), visible(url), (f"  {time.strftime('%H:%M:%S')}  q ends", "dim"), "\n"
-    )
-    parts: list[RenderableType] = [head]
-    if frame.trouble:
-        parts.append(Text(f"{visible(frame.trouble)} Still trying.\n", "red"))
-    parts.append(queue_table(frame.queues, frame.rates) if frame.queues else Text("No messages.\n", "dim"))
-    parts.append(
-        worker_table(frame.workers, frame.at) if frame.workers else Text("No worker is registered.\n", "yellow")
-    )
-    if frame.running:
-        parts.append(running_table(frame.running, frame.at))
+    head = Text.assemble(("reinhardt-tasks ", "bold"), visible(url), (f"  {time.strftime('%H:%M:%S')}  q ends", "dim"))
+    parts: list[RenderableType] = [
+        head,
+        Text(f"{visible(frame.trouble)} Still trying.\n", "red") if frame.trouble else "",
+        queue_table(frame.queues, frame.rates) if frame.queues else Text("No messages.", "dim"),
+        "",
+        worker_table(frame.workers, frame.at) if frame.workers else Text("No worker is registered.", "yellow"),
+        "",
+        running_table(frame.running, frame.at) if frame.running else "",
+    ]
     return Group(*parts)
 
 

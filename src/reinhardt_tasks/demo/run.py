@@ -10,15 +10,13 @@ import time
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Protocol
-
-import msgspec
 
 from reinhardt_tasks.backends import connect
 from reinhardt_tasks.contract import MAX_BATCH, TaskBackend
 from reinhardt_tasks.demo.crew import Crew, kill_one
 from reinhardt_tasks.demo.page import page
 from reinhardt_tasks.demo.report import Entry, Kill, Report, Run, make_report, miscounted
+from reinhardt_tasks.demo.settings import Audience, Settings
 from reinhardt_tasks.demo.sources import FileFacts, python_files, standard_library
 from reinhardt_tasks.demo.tasks import WEEK, index, queue
 from reinhardt_tasks.errors import ConfigurationError, QueueError
@@ -30,26 +28,6 @@ _LOOK = 0.1
 _LOOK_TO_KILL = 0.005
 _KILL_AFTER = 4
 """A worker is killed when a quarter of the files is done."""
-
-
-class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """What the demo is asked to do. `limit` files at most (None: all); `fresh` forgets an interrupted run."""
-
-    directory: Path
-    workers: int = 2
-    limit: int | None = None
-    kill: bool = False
-    fresh: bool = False
-
-
-class Audience(Protocol):
-    """Who follows the run."""
-
-    def say(self, line: str) -> None:
-        """Something happened."""
-
-    def count(self, done: int, total: int) -> None:
-        """So many messages have ended by now."""
 
 
 async def run_demo(settings: Settings, audience: Audience) -> tuple[Report, Path]:
