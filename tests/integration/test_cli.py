@@ -104,6 +104,28 @@ def test_options_of_a_call_are_stored_with_it(cli: Shell) -> None:
     assert "nothing was stored" in again.err
 
 
+def test_signed_messages_are_read_with_the_key(cli: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without it, the rest is still shown, and what stood in the way."""
+    monkeypatch.setenv("REINHARDT_TASKS_SECRET_KEYS", "a key that is long enough")
+    one = cli.enqueue("secret", '"x"')
+    assert cli("show", one, *URL, "--json").document["arguments"] == {"text": "x"}
+    monkeypatch.delenv("REINHARDT_TASKS_SECRET_KEYS")
+    found = cli("show", one, *URL, "--json").document
+    assert (found["task"], found["arguments"]) == ("app.secret", None)
+    assert len(found["obstacles"]) == 1
+    assert "`secret_keys`" in found["obstacles"][0]
+    assert "note: The payload is signed" in cli("show", one, *URL).out
+
+
+def test_a_task_that_the_target_does_not_know_is_shown_as_it_travels(cli: Shell) -> None:
+    """And the page says so."""
+    one = cli.enqueue("area", '{"width": 3, "height": 4}')
+    (cli.directory / "other.py").write_text("from reinhardt_tasks import TaskQueue\nqueue = TaskQueue()\n")
+    found = cli("show", one, "--target", "other", *URL, "--json").document
+    assert found["arguments"] == {"size": {"width": 3, "height": 4}}
+    assert found["obstacles"] == ["the target has no task app.area, so values are shown as they travel"]
+
+
 # Listing ------------------------------------------------------------------------------------------------------------
 
 

@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.eventually import eventually
 from tests.integration.shell import URL, Ended, Shell
+from tests.procfs import runs
 
 
 @pytest.fixture
@@ -183,3 +185,32 @@ def test_several_processes_end_when_standard_input_does(cli: Shell) -> None:
         assert workers.returncode == 0, said
     assert [cli("status", one, *URL).out for one in ids] == ["success\n"] * 2
     assert said.count("4 tasks: ") == 1
+
+
+def test_a_worker_that_reloads_runs_the_code_as_it_is_now(cli: Shell) -> None:
+    """A file is changed, and the next message is run by the new code."""
+    with cli.started("worker", "app:queue", "--reload", stderr=subprocess.PIPE) as worker:
+        assert worker.stderr is not None
+        next(line for line in worker.stderr if "4 tasks: " in line)
+        app = cli.directory / "app.py"
+        app.write_text(app.read_text() + "@queue.task\ndef another() -> int:\n    return 41 + 1\n")
+        next(line for line in worker.stderr if "5 tasks: app.another" in line)
+        answer = cli.outside("enqueue", "app:queue", "another", "--wait", "--timeout", "30")
+        worker.terminate()
+        worker.communicate(timeout=30)
+    assert (answer.out, worker.returncode) == ("42\n", 0)
+
+
+def test_workers_do_not_outlive_their_supervisor(cli: Shell) -> None:
+    """Not even when it is killed, so that nothing goes on unwatched."""
+    cli.enqueue_many(1)
+    with (
+        cli.started("worker", "app:queue", "--processes", "2", stderr=subprocess.DEVNULL) as supervisor,
+        cli.started("watch", "--every", "0.1", "--json", *URL, stdout=subprocess.PIPE) as watch,
+    ):
+        assert watch.stdout is not None
+        frames = (json.loads(line) for line in watch.stdout)
+        workers = next(frame["workers"] for frame in frames if len(frame["workers"]) == 2)
+        supervisor.kill()
+        next(frame for frame in frames if not frame["workers"])
+    eventually(lambda: not any(runs(worker["pid"]) for worker in workers))

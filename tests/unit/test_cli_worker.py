@@ -28,6 +28,8 @@ settings = st.builds(
     reload=st.booleans(),
     max_tasks=st.none() | counts,
     max_memory=st.none() | counts,
+    max_tasks_per_child=st.none() | counts,
+    grace=seconds,
     shutdown_timeout=seconds,
     lease=seconds,
     poll_interval=seconds,
@@ -81,6 +83,7 @@ def test_a_worker_says_what_it_found() -> None:
     assert lines[1].startswith("  14 tasks: task00, task01")
     assert lines[1].endswith("task11 and 2 more")
     assert lines[2] == "  queues: mail, images; 8 at a time; lease 30 s"
+    assert lines[3] == "  messages there live inside one program: this worker sees only what its own tasks enqueue"
 
 
 def test_a_worker_without_tasks_says_what_to_do() -> None:

@@ -91,12 +91,16 @@ def _of_url(url: str) -> Place:
     return Place(functools.partial(connect, url), masked(url))
 
 
+def is_inside(url: str) -> bool:
+    """Whether messages at this URL stay within the process that put them there."""
+    return url.partition(":")[0] in _INSIDE
+
+
 def refuse_inside(url: str) -> None:
     """Raise InputError for a backend whose messages no other process sees."""
-    scheme = url.partition(":")[0]
-    if scheme in _INSIDE:
+    if is_inside(url):
         raise InputError(
-            f"messages at {scheme}:// live inside one program and end with it; "
+            f"messages at {url} live inside one program and end with it; "
             "for messages that others can see, use a URL such as sqlite:///tasks.db"
         )
 

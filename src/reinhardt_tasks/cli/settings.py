@@ -33,7 +33,9 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     reload: bool = False
     max_tasks: AtLeastOne | None = None
     max_memory: AtLeastOne | None = None
+    max_tasks_per_child: AtLeastOne | None = None
     shutdown_timeout: NotNegative = 25.0
+    grace: NotNegative = 5.0
     lease: Positive = 30.0
     poll_interval: Positive = 1.0
     prefetch: Annotated[int, msgspec.Meta(ge=0)] | None = None

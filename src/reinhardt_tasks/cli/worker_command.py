@@ -14,7 +14,7 @@ import typer
 
 from reinhardt_tasks.cli import worker_options as options
 from reinhardt_tasks.cli.logs import set_up_logging
-from reinhardt_tasks.cli.place import needed_target
+from reinhardt_tasks.cli.place import is_inside, needed_target
 from reinhardt_tasks.cli.screen import print_error
 from reinhardt_tasks.cli.settings import WorkerSettings, queue_names, read_project, worker_settings
 from reinhardt_tasks.cli.target import Found, find_queue
@@ -38,10 +38,12 @@ def worker(
     name: options.Name = None,
     lease: options.Lease = None,
     shutdown_timeout: options.ShutdownTimeout = None,
+    grace: options.Grace = None,
     poll_interval: options.PollInterval = None,
     prefetch: options.Prefetch = None,
     max_tasks: options.MaxTasks = None,
     max_memory: options.MaxMemory = None,
+    max_tasks_per_child: options.MaxTasksPerChild = None,
     until_idle: options.UntilIdle = None,
     until_eof: options.UntilEof = False,
     log_level: options.Level = None,
@@ -59,10 +61,12 @@ def worker(
         "name": name,
         "lease": lease,
         "shutdown-timeout": shutdown_timeout,
+        "grace": grace,
         "poll-interval": poll_interval,
         "prefetch": prefetch,
         "max-tasks": max_tasks,
         "max-memory": max_memory,
+        "max-tasks-per-child": max_tasks_per_child,
         "until-idle": until_idle,
         "log-level": log_level,
     }
@@ -109,11 +113,14 @@ def greeting(found: Found, settings: WorkerSettings) -> list[str]:
     names = ", ".join(tasks[:_TASKS_SHOWN]) + (f" and {len(tasks) - _TASKS_SHOWN} more" if tasks[_TASKS_SHOWN:] else "")
     none = "no tasks: the module that defines them is not imported; name it in `imports` under [tool.reinhardt-tasks]"
     served = ", ".join(settings.queues) or "all"
-    return [
+    lines = [
         f"reinhardt-tasks {version('reinhardt-tasks')}: worker for {found.target} at {found.queue.url}",
         f"  {count(len(tasks), 'task')}: {names}" if tasks else f"  {none}",
         f"  queues: {served}; {settings.concurrency} at a time; lease {settings.lease:g} s",
     ]
+    if is_inside(found.queue.url):
+        lines.append("  messages there live inside one program: this worker sees only what its own tasks enqueue")
+    return lines
 
 
 # Several processes ----------------------------------------------------------------------------------------------------

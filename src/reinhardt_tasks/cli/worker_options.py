@@ -22,10 +22,14 @@ Lease = Annotated[float | None, typer.Option(metavar="SECONDS", help="Silent for
 ShutdownTimeout = Annotated[
     float | None, typer.Option(metavar="SECONDS", help="What running tasks get to end after a stop (25).")
 ]
+Grace = Annotated[
+    float | None, typer.Option(metavar="SECONDS", help="What a task told to end gets before the worker ends (5).")
+]
 PollInterval = Annotated[float | None, typer.Option(metavar="SECONDS", help="Look so often without being woken (1).")]
 Prefetch = Annotated[int | None, typer.Option(min=0, help="Messages held beyond those that run (by speed).")]
 MaxTasks = Annotated[int | None, typer.Option(min=1, help="Start anew after so many messages.")]
 MaxMemory = Annotated[int | None, typer.Option(min=1, metavar="MIB", help="Start anew above so much memory.")]
+MaxTasksPerChild = Annotated[int | None, typer.Option(min=1, help="The same for each process of the process pool.")]
 UntilIdle = Annotated[
     bool | None,
     typer.Option("--until-idle/--no-until-idle", help="End when there is nothing to do.", show_default=False),

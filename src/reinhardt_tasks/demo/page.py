@@ -138,8 +138,8 @@ def _times(report: Report) -> str:
 def _taking(report: Report) -> str:
     typical, slow, _ = (value * 1e3 for value in percentiles(report.times))
     _, _, longest = percentiles(waits(report.fresh))
-    parsing = f"To read and parse: median {typical:.1f} ms, 95 % within {slow:.1f} ms"
-    return f"{parsing}; before that, up to {longest:.1f} s in line"
+    parsing = f"Median {typical:.1f} ms to read and parse, 95 % within {slow:.1f} ms"
+    return f"{parsing}; up to {longest:.1f} s in line"
 
 
 def _longest(found: Sequence[FileFacts]) -> str:
