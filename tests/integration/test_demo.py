@@ -100,6 +100,14 @@ def test_workers_do_not_outlive_a_demo_that_was_killed(tmp_path: Path) -> None:
     eventually(lambda: not any(runs(pid) for pid in pids))
 
 
+def test_the_only_worker_is_not_killed(tmp_path: Path) -> None:
+    """Nobody would be left to go on."""
+    command = [*PROGRAM, "demo", "--directory", str(tmp_path), "--kill", "--workers", "1"]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert "give it --workers 2 or more" in ended.stderr
+
+
 def test_two_demos_do_not_share_a_directory(tmp_path: Path) -> None:
     """The second one is told to wait."""
     with (tmp_path / "demo.lock").open("w") as lock:

@@ -39,6 +39,8 @@ async def run_demo(settings: Settings, audience: Audience) -> tuple[Report, Path
     files = python_files(root)[: settings.limit]
     if not files:
         raise ConfigurationError(f"there are no .py files below {root}; this Python keeps its library elsewhere")
+    if settings.kill and settings.workers < 2:
+        raise ConfigurationError("a worker is killed so that another one goes on; give it --workers 2 or more")
     with _alone_in(settings.directory):
         place = Place(settings.directory, root)
         await _make_room(place, len(files), audience, fresh=settings.fresh)
@@ -146,7 +148,7 @@ async def _watch(backend: TaskBackend, crew: Crew, total: int, audience: Audienc
         audience.count(done, total)
         if not unfinished:
             break
-        if kill and killed is None and done >= total / _KILL_AFTER:
+        if kill and killed is None and done >= total // _KILL_AFTER:
             killed = await _kill(backend, audience)
         await asyncio.sleep(_LOOK_TO_KILL if kill and killed is None else _LOOK)
     if kill and killed is None:
