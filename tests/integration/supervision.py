@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -34,10 +36,7 @@ class Supervision:
 
     def events(self, what: str) -> list[Event]:
         """What workers did, of this kind, in order."""
-        file = self.directory / "events"
-        lines = file.read_text().splitlines() if file.exists() else []
-        found = [Event(int(index), int(pid), said) for index, pid, said in (line.split(" ", 2) for line in lines)]
-        return [event for event in found if event.what == what]
+        return [event for event in _events(self.directory) if event.what == what]
 
     def started(self, count: int) -> list[Event]:
         """The first `count` starts, once there have been so many."""
@@ -66,4 +65,20 @@ def supervision(directory: Path, *options: str | Path) -> Iterator[Supervision]:
         try:
             yield Supervision(directory, process)
         finally:
-            process.kill()  # its workers follow
+            process.kill()
+            _kill_workers(directory)
+
+
+def _kill_workers(directory: Path) -> None:
+    """Those that did not follow their supervisor, by their ids; each is asked first whether it is one of this test."""
+    seen = {event.pid for event in _events(directory) if event.what == "start"}
+    for pid in seen:
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            if str(directory).encode() in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0"):
+                os.kill(pid, signal.SIGKILL)
+
+
+def _events(directory: Path) -> list[Event]:
+    file = directory / "events"
+    lines = file.read_text().splitlines() if file.exists() else []
+    return [Event(int(index), int(pid), said) for index, pid, said in (line.split(" ", 2) for line in lines)]
