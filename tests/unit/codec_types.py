@@ -122,6 +122,10 @@ class Person(pydantic.BaseModel):
     address: Address | None = None
 
 
+class Family(pydantic.BaseModel):
+    children: "list[Family]"
+
+
 class Secretive(pydantic.BaseModel):
     password: pydantic.SecretStr
 

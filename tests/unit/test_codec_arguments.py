@@ -175,7 +175,7 @@ def test_what_goes_by_position_alone_is_not_taken_by_name():
         ((Point("x"),), {}, "parameter 'image'.x", "Expected `int`, got `str`"),
         (({"x": 1, "why": 2},), {}, "parameter 'image'", "`Point` has no field 'why'"),
         ((Point(1),), {"at": "soon"}, "parameter 'at'", "Invalid RFC3339"),
-        ((Row(),), {}, "parameter 'image'", "Expected `object`, got `Row`"),
+        ((Row(),), {}, "parameter 'image'", "Expected `Point`, got `Row`"),
     ],
 )
 def test_an_argument_of_another_type_is_refused_at_enqueue(args, kwargs, where, said):
@@ -185,7 +185,7 @@ def test_an_argument_of_another_type_is_refused_at_enqueue(args, kwargs, where, 
     assert str(caught.value).startswith(f"Task app.work: {where} does not fit: ")
     assert said in str(caught.value)
     assert caught.value.where == where
-    remedy = "Pass its key (such as its id) and load it in the task." if args == (Row(),) else "Pass a `"
+    remedy = "Pass its key (such as its id) and load it in the task." if args == (Row(),) else "Pass what is declared."
     assert remedy in str(caught.value) or isinstance(args[0], Row)
 
 

@@ -21,7 +21,7 @@ from reinhardt_tasks.errors import (
     SerializationError,
     UnencodableError,
 )
-from tests.unit.codec_types import TYPES, Address, Note, Tree, codec, plain
+from tests.unit.codec_types import TYPES, Address, Family, Note, Person, Tree, codec, plain
 
 
 def nested(levels: int, innermost=0):
@@ -69,6 +69,41 @@ def test_a_huge_value_is_refused_before_it_is_copied(annotation, shape):
         assert tracemalloc.get_traced_memory()[1] < 500_000
     finally:
         tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    ("annotation", "value"),
+    [
+        (bytearray, memoryview(bytes(4_000_000))),
+        (list[int], [0] * 2_000_000),
+        (list, [0] * 2_000_000),
+        (Any, [0] * 2_000_000),
+        (PurePath, PurePath("x" * 4_000_000)),
+        (PurePath | None, PurePath("x" * 4_000_000)),
+        (Address, Address(street="x" * 4_000_000)),
+        (Person | None, Person(Name="x" * 4_000_000)),
+        (list[Person], [Person(Name="", address=Address(street="x" * 4_000_000))]),
+    ],
+    ids=["memoryview", "numbers", "list", "any", "path", "no path", "model", "no model", "models"],
+)
+def test_a_huge_value_of_any_type_is_refused_before_it_is_looked_through(annotation, value):
+    """Nothing is made of it: neither a copy of its own class, nor text, nor a list of its items."""
+    both = codec(annotation)
+    tracemalloc.start()
+    try:
+        with pytest.raises(PayloadTooLargeError, match="or more"):
+            both.encode(value)
+        assert tracemalloc.get_traced_memory()[1] < 500_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_model_that_holds_itself_is_too_deep():
+    """It is looked at before pydantic is, which would call it a circular reference."""
+    one = Family(children=[])
+    one.children.append(one)
+    with pytest.raises(PayloadTooDeepError):
+        codec(Family).encode(one)
 
 
 def test_a_value_that_repeats_itself_without_end_is_refused_soon():

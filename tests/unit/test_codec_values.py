@@ -189,8 +189,8 @@ def test_a_field_that_is_not_set_is_not_sent():
         (Small, 12, "the result", "Expected `int` <= 9"),
         (tuple[int, int], (1, 2, 3), "the result", "length 2"),
         (Point, Point("a"), "the result.x", "Expected `int`, got `str`"),
-        (Point, Point3(1, 2.0, 3), "the result", "Expected `object`, got `Point3`"),
-        (Point, Pixel(1, 2.0), "the result", "Expected `object`, got `Pixel`"),
+        (Point, Point3(1, 2.0, 3), "the result", "Expected `Point`, got `Point3`"),
+        (Point, Pixel(1, 2.0), "the result", "Expected `Point`, got `Pixel`"),
         (Line, Line(Point3(1)), "the result.start", "Expected `Point`, got `Point3`"),
         (Line, Line(Pixel(1, 2.0)), "the result.start", "Expected `Point`, got `Pixel`"),
         (Box[Point | None], Box(Pixel(1, 2.0)), "the result.content", "Expected `Point`, got `Pixel`"),
@@ -218,7 +218,7 @@ def test_a_result_of_another_type_is_refused_where_it_differs(annotation, value,
     assert said in str(error)
     assert str(error).startswith(f"Task app.make: {place} does not fit")
     assert f"declared `{error.expected}`" in str(error)
-    assert "Return that, or correct the annotation." in str(error)
+    assert "Return what is declared, or correct the annotation." in str(error)
 
 
 @pytest.mark.parametrize(

@@ -94,7 +94,7 @@ class Shape:
             )
         if is_model(kind) and is_old(kind):
             raise TypeError(f"`{kind.__qualname__}` is of an older pydantic: install pydantic 2.11 or newer")
-        return None
+        return walks.Weight(self._limits) if is_model(kind) else walks.path_length
 
     def _entries(self, node: types.DictType) -> Walk:
         key, value = self._walk(node.key_type), self._walk(node.value_type)
@@ -124,12 +124,17 @@ class Shape:
             if isinstance(walk, walks.Members):
                 objects.append(walk)
             elif walk is not None:
-                branches.append((_CLASSES[type(member)], walk))
+                branches.append((_classes(member), walk))
         return walks.Choice(self._limits, branches, objects) if branches or objects else None
 
 
 def _bare(node: types.Type) -> types.Type:
     return _bare(node.type) if isinstance(node, types.Metadata) else node
+
+
+def _classes(node: types.Type) -> tuple[type, ...]:
+    """The classes of the values that belong to a member of a union."""
+    return (get_origin(node.cls) or node.cls,) if isinstance(node, types.CustomType) else _CLASSES[type(node)]
 
 
 def _empty(node: _ObjectNode, limits: Limits) -> walks.Members:

@@ -108,11 +108,12 @@ class ValueCodec:
     def _encode_checked(self, given: object) -> bytes:
         value = wire.as_base(given)
         try:
-            if self._holder is not None:
-                msgspec.convert((value,), self._holder, dec_hook=wire.from_wire)
+            # The walk comes first: what is too large is refused before anything of its size is made of it.
             size = 1 if self._walk is None else self._walk(value, 0)
             if size > self._limits.max_size:
                 raise too_large(size, self._limits.max_size, note=" or more")
+            if self._holder is not None:
+                msgspec.convert((value,), self._holder, dec_hook=wire.from_wire)
             raw = wire.encode(value)
             if self._holder is not None:
                 self._read(raw)
@@ -136,11 +137,14 @@ class ValueCodec:
     def _mismatch(self, text: str, path: str, value: object) -> SerializationError:
         declared, given = shown(self.annotation), shown(type(value))
         if issubclass(self._mismatch_kind, ArgumentError):
-            remedy = f"Pass a `{declared}`" if wire.can_be_declared(type(value)) else KEY_HINT
-            text = f"does not fit: {text} (declared `{declared}`, given `{given}`). {remedy}"
+            came = "given"
+            remedy = "Pass what is declared" if wire.can_be_declared(type(value)) else KEY_HINT
         else:
-            remedy = "Return that, or correct the annotation"
-            text = f"does not fit: {text} (declared `{declared}`, returned `{given}`). {remedy}"
+            came, remedy = "returned", "Return what is declared, or correct the annotation"
+        types = (
+            f"inside what is declared `{declared}`" if given == declared else f"declared `{declared}`, {came} `{given}`"
+        )
+        text = f"does not fit: {text} ({types}). {remedy}"
         return self._place.refuse(self._mismatch_kind, text, path, expected=declared, given=given)
 
     def _impossible(self, error: Exception) -> ConfigurationError:

@@ -5,16 +5,18 @@ A value of quite another type than a walk is for passes: the decoding that follo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from math import isfinite
+from pathlib import PurePath
 from typing import Any
 
 import msgspec
 
 from reinhardt_tasks.codec.limits import Limits
 from reinhardt_tasks.codec.misfit import KEY_HINT, Misfit, too_deep, too_large
+from reinhardt_tasks.codec.models import is_model
 from reinhardt_tasks.codec.wire import base_of, can_be_declared
 from reinhardt_tasks.errors import NotFiniteError, UnencodableError
 
@@ -32,6 +34,11 @@ _SHOWN = 40  # characters of a key in an error's text
 def length(value: Any, _depth: int = 0) -> int:
     """The size of text and bytes, and of containers that hold nothing to look at."""
     return len(value) if isinstance(value, _SIZED) else 1
+
+
+def path_length(value: Any, _depth: int = 0) -> int:
+    """The size of a path, or of the text given in its place."""
+    return len(str(value)) if isinstance(value, PurePath) else length(value)
 
 
 def plain_key(key: Any, _depth: int = 0) -> int:
@@ -73,7 +80,8 @@ class Items(_Container):
         """See Walk."""
         if not isinstance(value, ARRAYS):
             return 1
-        return self.weigh(len(value) + _total(enumerate(value), self.item, self.enter(depth)))
+        size = self.weigh(len(value))
+        return self.weigh(size + _total(enumerate(value), self.item, self.enter(depth)))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,7 +94,7 @@ class Positions(_Container):
         """See Walk."""
         if not isinstance(value, ARRAYS):
             return 1
-        inner, size = self.enter(depth), len(value)
+        inner, size = self.enter(depth), self.weigh(len(value))
         for index, (item, walk) in enumerate(zip(value, self.items, strict=False)):
             if walk is not None:
                 size += _step(walk, item, inner, f"[{index}]")
@@ -104,7 +112,7 @@ class Entries(_Container):
         """See Walk."""
         if not isinstance(value, dict):
             return 1
-        inner, size = self.enter(depth), len(value)
+        inner, size = self.enter(depth), self.weigh(len(value))
         if self.key is not None:
             size += sum(self.key(key, inner) for key in value)
         if self.value is not None:
@@ -130,10 +138,11 @@ class Plain(_Container):
         if kind in _UNSIZED_LEAVES:
             return 1
         if kind is dict:
-            keys = len(value) if self.tolerant else sum(map(plain_key, value))
+            size = self.weigh(len(value))
+            keys = size if self.tolerant else sum(map(plain_key, value))
             return self.weigh(keys + _total(value.items(), self, self.enter(depth)))
         if kind is list or kind is tuple:
-            return self.weigh(len(value) + _total(enumerate(value), self, self.enter(depth)))
+            return self.weigh(self.weigh(len(value)) + _total(enumerate(value), self, self.enter(depth)))
         if (kind is float and (self.tolerant or isfinite(value))) or (kind is datetime and self.tolerant):
             return 9
         raise _undeclared(value)
@@ -179,6 +188,24 @@ class Members(_Container):
         other = next((key for key in value if key not in self.names), None)
         if other is not None:
             raise Misfit(None, f"`{self.shown}` has no field {other!r:.{_SHOWN}}")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Weight(_Container):
+    """A pydantic model by the text and bytes it holds, before it makes JSON of them; or what is given in its place."""
+
+    def __call__(self, value: Any, depth: int) -> int:
+        """See Walk."""
+        if is_model(type(value)):
+            items: Collection[Any] = vars(value).values()
+        elif isinstance(value, dict):
+            items = value.values()
+        elif isinstance(value, ARRAYS):
+            items = value
+        else:
+            return length(value)
+        inner, size = self.enter(depth), self.weigh(len(items))
+        return self.weigh(size + sum(self(item, inner) for item in items))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -232,7 +259,7 @@ def _undeclared(value: object) -> Misfit:
     if kind is float:
         return Misfit(NotFiniteError, f"is {value} where no type is declared", "Annotate it float, or pass None")
     shown = kind.__qualname__
-    if can_be_declared(kind):
+    if kind is not object and can_be_declared(kind):
         remedy = f"Annotate it `{shown}`, or it would come back as something else"
     else:
         remedy = f"Pass it as a `{base.__name__}`" if (base := base_of(kind)) else KEY_HINT
