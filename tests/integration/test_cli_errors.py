@@ -133,3 +133,6 @@ def test_the_program_tells_its_version_and_its_commands(cli: Shell) -> None:
     shown = subprocess.run([*PROGRAM, "--help"], capture_output=True, text=True, check=True).stdout
     for command in ("worker", "enqueue", "watch", "purge", "demo"):
         assert command in shown
+    bare = cli()
+    assert (bare.code, bare.err) == (0, "")
+    assert "Run and look after background tasks." in bare.out

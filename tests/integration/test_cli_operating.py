@@ -10,6 +10,7 @@ import signal
 import subprocess
 from pathlib import Path
 
+import apsw
 import pytest
 
 from tests.eventually import eventually
@@ -98,6 +99,26 @@ def test_check_says_what_it_found(cli: Shell) -> None:
     ended = cli("check", *URL, "--strict")
     assert ended.code == (0 if document["ok"] else 1)
     assert "reinhardt-tasks" in ended.out
+
+
+def test_watch_goes_on_when_the_backend_fails_for_a_while(cli: Shell) -> None:
+    """It says what is wrong, and goes on once that is mended; --once ends with exit code 1."""
+    cli.enqueue_many(1)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with cli.started("watch", "--every", "0.1", *URL, **pipes) as watch:
+        assert watch.stdout is not None
+        assert watch.stderr is not None
+        assert "pending=1" in watch.stdout.readline()
+        tables = apsw.Connection("tasks.db")
+        tables.execute("ALTER TABLE messages RENAME TO elsewhere")
+        assert "messages" in watch.stderr.readline()
+        assert cli("watch", "--once", *URL).code == 1
+        tables.execute("ALTER TABLE elsewhere RENAME TO messages")
+        cli.enqueue_many(1)
+        next(line for line in watch.stdout if "pending=2" in line)
+        watch.send_signal(signal.SIGINT)
+        watch.communicate(timeout=30)
+    assert watch.returncode == 0
 
 
 # At a terminal ------------------------------------------------------------------------------------------------------

@@ -45,7 +45,6 @@ _COMMANDS: Mapping[str, Mapping[str, Callable[..., None]]] = {
 
 app = typer.Typer(
     name=NAME,
-    no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -79,7 +78,7 @@ def program(
 def run(arguments: Sequence[str]) -> int:
     """Do what the arguments say; the exit code. An error is told in one sentence, and nothing is raised."""
     try:
-        done = get_command(app)(list(arguments), prog_name=NAME, standalone_mode=False)
+        done = get_command(app)(list(arguments) or ["--help"], prog_name=NAME, standalone_mode=False)
         sys.stdout.flush()
     except BrokenPipeError:
         # The reader of a pipe has seen enough; what is still in the buffer must not fail at exit.

@@ -10,7 +10,7 @@ import sys
 import termios
 import time
 import tty
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from typing import Annotated
 
 import msgspec
@@ -20,7 +20,7 @@ from rich.live import Live
 from rich.text import Text
 
 from reinhardt_tasks.cli.documents import queue_document, worker_document
-from reinhardt_tasks.cli.failures import sentence
+from reinhardt_tasks.cli.failures import FAILED, sentence
 from reinhardt_tasks.cli.options import Json, Target, Url
 from reinhardt_tasks.cli.place import Place, find_place
 from reinhardt_tasks.cli.screen import console, print_error
@@ -64,15 +64,16 @@ def watch(
 
 
 async def _print_frames(place: Place, every: float, *, once: bool, json: bool) -> None:
-    async for frame in frames(place, every):
-        if frame.trouble:
-            print_error(frame.trouble)
-        elif json:
-            print(jsonlib.dumps(frame_document(frame)), flush=True)  # noqa: T201 - the command's result
-        else:
-            print("\n".join(frame_lines(frame)), flush=True)  # noqa: T201 - the command's result
-        if once:
-            return
+    async with contextlib.aclosing(frames(place, every)) as seen:
+        async for frame in seen:
+            if frame.trouble:
+                print_error(frame.trouble)
+            elif json:
+                print(jsonlib.dumps(frame_document(frame)), flush=True)  # noqa: T201 - the command's result
+            else:
+                print("\n".join(frame_lines(frame)), flush=True)  # noqa: T201 - the command's result
+            if once:
+                raise typer.Exit(FAILED if frame.trouble else 0)
 
 
 async def _watch_live(place: Place, every: float) -> None:
@@ -82,18 +83,20 @@ async def _watch_live(place: Place, every: float) -> None:
             picture.update(frame_picture(frame, place.url), refresh=True)
 
 
-async def frames(place: Place, every: float, ended: asyncio.Task[None] | None = None) -> AsyncIterator[Frame]:
+async def frames(place: Place, every: float, ended: asyncio.Task[None] | None = None) -> AsyncGenerator[Frame, None]:
     """A frame now and after each `every` seconds, until `ended`. What goes wrong at the backend becomes a frame too."""
     last: Frame | None = None
     async with place.connect() as backend:
         while ended is None or not ended.done():
             try:
                 last = await read_frame(backend, last)
-                yield last
             except BackendError as error:
                 last = msgspec.structs.replace(last or _nothing(), trouble=sentence(error))
-                yield last
-            await asyncio.wait([ended] if ended else [asyncio.create_task(asyncio.sleep(every))], timeout=every)
+            yield last
+            if ended is None:
+                await asyncio.sleep(every)
+            else:
+                await asyncio.wait([ended], timeout=every)
 
 
 def _nothing() -> Frame:
