@@ -1,0 +1,45 @@
+"""Keeps the write-ahead log short: when to copy it into the database file, and how much others must wait for that."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Final
+
+import apsw
+
+SOON: Final = 4_000
+"""Pages (16 MB) at which the log is copied while others go on reading and writing."""
+AGAIN: Final = 1_000
+"""Pages by which the log grows before the next try."""
+URGENT: Final = 16_000
+"""Pages (64 MB) at which other writers are kept out meanwhile, so that the log can start anew."""
+
+
+class Checkpoints:
+    """Decides after each commit of one connection. SQLite's own `wal_autocheckpoint` is off."""
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self._connection = connection
+        self._pages = 0
+        self._next = SOON
+        connection.set_wal_hook(self._note)
+
+    def _note(self, connection: apsw.Connection, database: str, pages: int) -> int:
+        self._pages = pages
+        return apsw.SQLITE_OK
+
+    def after_commit(self) -> None:
+        """Copy the log if it has grown long. A failure is no harm: the log is whole, and a later commit tries again."""
+        if self._pages < SOON:
+            self._next = SOON
+        elif self._pages >= self._next:
+            self._next = self._pages + AGAIN
+            self._copy(apsw.SQLITE_CHECKPOINT_RESTART if self._pages >= URGENT else apsw.SQLITE_CHECKPOINT_PASSIVE)
+
+    def make_room(self) -> None:
+        """Let the log start anew, so that a full disk may still take what replaces something."""
+        self._copy(apsw.SQLITE_CHECKPOINT_RESTART)
+
+    def _copy(self, mode: int) -> None:
+        with contextlib.suppress(apsw.Error):
+            self._connection.wal_checkpoint(mode=mode)

@@ -1,0 +1,140 @@
+"""The tables under one transaction at a time: what every writing step is given."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Final
+
+import apsw
+import msgspec
+
+from reinhardt_tasks.backends.sqlite.connection import jitter
+from reinhardt_tasks.backends.sqlite.statements import statements
+
+_SQL = statements("store")
+_BEGIN: Final = "BEGIN IMMEDIATE"
+_LOAD: Final = _SQL["load_counters"]
+_SAVE: Final = _SQL["save_counters"]
+_encode = msgspec.json.Encoder().encode
+
+
+def as_list(numbers: Sequence[int]) -> str:
+    """Row numbers as the parameter of a `json_each(?)`."""
+    return _encode(numbers).decode()
+
+
+class Store:
+    """A connection that writes, and what one transaction notes down. Used by one thread.
+
+    `now` is the time of the transaction. `seq`, `wakes` and `schedules` are the counters as they will be after it.
+    `rings` and `ends` say what it did that others wait for: something to claim, or an end.
+    """
+
+    def __init__(self, connection: apsw.Connection, clock: Callable[[], float], *, patience: float) -> None:
+        self.connection = connection
+        self.clock = clock
+        self.now = 0.0
+        self.seq = self.wakes = self.schedules = 0
+        self.rings = self.ends = False
+        self._loaded: tuple[int, ...] = (0, 0, 0)
+        self._patience = patience
+        self._execute = connection.execute
+        self._executemany = connection.executemany
+
+    # Statements ---------------------------------------------------------------------------------------------------
+
+    def run(self, sql: str, *values: Any) -> None:
+        """Run a statement that answers nothing."""
+        self._execute(sql, values)
+
+    def run_many(self, sql: str, rows: Iterable[tuple[Any, ...]]) -> None:
+        """Run a statement once for each row of values."""
+        self._executemany(sql, rows)
+
+    def rows(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
+        """All rows of an answer; nothing stays open."""
+        return self._execute(sql, values).fetchall()
+
+    def row(self, sql: str, *values: Any) -> tuple[Any, ...] | None:
+        """The first row of an answer, if it has any."""
+        found = self._execute(sql, values).fetchall()
+        return found[0] if found else None
+
+    @contextlib.contextmanager
+    def reading(self, sql: str, *values: Any) -> Iterator[Iterator[tuple[Any, ...]]]:
+        """The rows of an answer, one after the other as far as they are wanted. Ends before anything is written."""
+        cursor = self._execute(sql, values)
+        try:
+            yield cursor
+        finally:
+            cursor.close(force=True)
+
+    def first(self, sql: str, *values: Any) -> tuple[Any, ...] | None:
+        """The first row of a long answer, if it has any."""
+        with self.reading(sql, *values) as rows:
+            return next(rows, None)
+
+    def each(self, sql: str, rows: Iterable[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+        """All rows of the answers to a question asked once for each row of values."""
+        return self._executemany(sql, rows).fetchall()
+
+    def changed(self) -> int:
+        """How many rows the last statement changed."""
+        return self.connection.changes()
+
+    # Notes --------------------------------------------------------------------------------------------------------
+
+    def allot(self, count: int) -> int:
+        """The first of `count` fresh numbers, which serve as row numbers and as places in line."""
+        first = self.seq + 1
+        self.seq += count
+        return first
+
+    def wake(self) -> None:
+        """Something can be claimed that could not before, or a worker has an order."""
+        self.wakes += 1
+        self.rings = True
+
+    # Transactions -------------------------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """Start a transaction, waiting for other writers. Raises apsw.BusyError when they keep it for too long."""
+        deadline = time.monotonic() + self._patience
+        while True:
+            try:
+                self._execute(_BEGIN)
+                break
+            except apsw.BusyError:
+                if time.monotonic() >= deadline:
+                    raise
+                time.sleep(jitter())
+        self.seq, self.wakes, self.schedules = self._loaded = self.rows(_LOAD)[0]
+        self.now = self.clock()
+        self.rings = self.ends = False
+
+    def commit(self) -> None:
+        """End the transaction; what it did stands."""
+        counters = (self.seq, self.wakes, self.schedules)
+        if counters != self._loaded:
+            self._execute(_SAVE, counters)
+        self._execute("COMMIT")
+
+    def rollback(self) -> None:
+        """End the transaction, if one is open; nothing of it stands."""
+        if self.connection.in_transaction:
+            self._execute("ROLLBACK")
+
+    @contextlib.contextmanager
+    def savepoint(self) -> Iterator[None]:
+        """Undo what is done inside when it raises; `connection.in_transaction`: whether the transaction survived."""
+        self._execute("SAVEPOINT step")
+        try:
+            yield
+        except BaseException:
+            if self.connection.in_transaction:
+                self._execute("ROLLBACK TO step")
+                self._execute("RELEASE step")
+            raise
+        self._execute("RELEASE step")
