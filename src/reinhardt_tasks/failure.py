@@ -6,6 +6,7 @@ import traceback
 from types import TracebackType
 
 import msgspec
+from msgspec import structs
 
 from reinhardt_tasks.errors import SerializationError, SignatureError, TaskTimeoutError
 from reinhardt_tasks.message import ErrorRecord, Reason
@@ -22,8 +23,8 @@ class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
     after: float | None = None
 
     def encode(self) -> bytes:
-        """MessagePack, for the way from a process task's child to its worker."""
-        return _encoder.encode(self)
+        """MessagePack, for the way from a task's process to its worker; the record's texts are cut and escaped."""
+        return _encoder.encode(structs.replace(self, record=ErrorRecord.decode(self.record.encode())))
 
     @classmethod
     def decode(cls, raw: bytes) -> Failure:
@@ -37,7 +38,7 @@ _decoder = msgspec.msgpack.Decoder(Failure)
 
 def judge(strategy: RetryStrategy, error: BaseException) -> Failure:
     """What `error`, raised by a task, means under its strategy. The traceback starts at the task's own code."""
-    after = error.after if isinstance(error, Retry) else None
+    after = getattr(error, "after", None) if isinstance(error, Retry) else None
     record = ErrorRecord(type_name(error), _text(error), _traceback_text(error), _reason(error))
     return Failure(record, strategy.retries(error), after)
 
@@ -62,7 +63,7 @@ def _text(error: BaseException) -> str:
     """`str(error)`, whatever the task's own `__str__` does."""
     try:
         return str(error)
-    except Exception as broken:  # noqa: BLE001 - user code; the message must end all the same
+    except BaseException as broken:  # noqa: BLE001 - user code; the message must end all the same
         return f"(its __str__ raised {type(broken).__name__})"
 
 
@@ -70,7 +71,7 @@ def _traceback_text(error: BaseException) -> str:
     """The formatted traceback without this package's frames at its top."""
     try:
         return "".join(traceback.format_exception(type(error), error, _own_frames(error.__traceback__)))
-    except Exception as broken:  # noqa: BLE001 - as above
+    except BaseException as broken:  # noqa: BLE001 - as above
         return f"(its traceback cannot be shown: {type(broken).__name__})"
 
 
