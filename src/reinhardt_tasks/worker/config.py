@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from reinhardt_tasks.errors import ConfigurationError
+from reinhardt_tasks.names import check_queue_name
 from reinhardt_tasks.retry import Seconds, seconds
 
 
@@ -38,7 +39,7 @@ class WorkerConfig:
     def __post_init__(self) -> None:
         if isinstance(self.queues, str):
             raise ConfigurationError(f"queues is a list of names, such as [{self.queues!r}], not a text")
-        object.__setattr__(self, "queues", tuple(self.queues))
+        object.__setattr__(self, "queues", tuple(check_queue_name(name) for name in self.queues))
         for name, minimum in (("poll_interval", 0.01), ("lease", 0.3), ("shutdown_timeout", 0.0), ("grace", 0.0)):
             try:
                 object.__setattr__(self, name, seconds(getattr(self, name), what=name, minimum=minimum))
