@@ -7,6 +7,7 @@ that is under way can be stopped from outside (`Run.stop`): by its time limit, a
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import time
 import types
@@ -14,6 +15,8 @@ from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping
 from enum import Enum
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
+
+import msgspec
 
 from reinhardt_tasks.context import TaskContext, current_context
 from reinhardt_tasks.errors import (
@@ -23,13 +26,13 @@ from reinhardt_tasks.errors import (
     TaskTimeoutError,
 )
 from reinhardt_tasks.failure import Failure, judge, refusal, type_name
-from reinhardt_tasks.identity import TaskId
 from reinhardt_tasks.message import (
     ENVELOPE_VERSION,
     Claim,
     Envelope,
     ErrorRecord,
     Outcome,
+    OutcomeKind,
     Progress,
     Reason,
     Report,
@@ -46,8 +49,10 @@ if TYPE_CHECKING:
 
 MAX_UNKNOWNS: Final = 10
 """How often a message whose task nobody knows is left for other workers before it becomes a dead letter."""
+_LEAVING: Final = 1.0
+"""Seconds a message waits at least whose task could not be stopped: only when its process is gone may it run again."""
 _UNKNOWN_FIRST_DELAY: Final = 1.75
-_UNKNOWN_MAX_DELAY: Final = 600.0
+_UNKNOWN_MAX_DELAY: Final = 900.0
 
 
 class Cause(Enum):
@@ -77,7 +82,8 @@ class Run:
     """
 
     __slots__ = (
-        "ask", "cause", "claim", "context", "mode", "over", "slot", "started", "stopped", "strategy", "timeout", "told",
+        "ask", "cause", "claim", "context", "disowned", "mode", "over", "slot", "started", "stopped", "strategy",
+        "timeout", "told",
     )  # fmt: skip
 
     def __init__(self, claim: Claim, context: TaskContext, slot: asyncio.Task[Any], prepared: Prepared) -> None:
@@ -92,6 +98,8 @@ class Run:
         self.started = time.monotonic()
         self.stopped = 0.0
         self.over = False
+        self.disowned = False
+        """Whether the lease it began under is lost."""
         self.told: Progress | None = None
 
     def stop(self, cause: Cause) -> None:
@@ -100,13 +108,18 @@ class Run:
             return
         self.cause = cause
         self.stopped = time.monotonic()
-        self.context.cancel()
+        patience = self.tell()
         if self.mode == "thread":
             return
-        if self.ask is not None and cause is Cause.CANCEL:
-            asyncio.get_running_loop().call_later(self.ask(), self._end)
+        if patience and cause is Cause.CANCEL:
+            asyncio.get_running_loop().call_later(patience, self._end)
         else:
             self._end()
+
+    def tell(self) -> float:
+        """Let the task know that it is to end; how many seconds it may take where it can be made to."""
+        self.context.cancel()
+        return 0.0 if self.ask is None else self.ask()
 
     def _end(self) -> None:
         if not self.over:
@@ -171,6 +184,14 @@ class Prepared:
         self.injected = {} if self.mode == "process" else _injected(task, values)
 
 
+def _in_thread(prepared: Prepared, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Callable[[], Any]:
+    """What a thread has to call; a coroutine function gets a loop of its own there."""
+    function = prepared.function
+    if prepared.task.is_async:
+        return lambda: asyncio.run(function(*args, **kwargs))
+    return lambda: function(*args, **kwargs)
+
+
 def _mode(task: Task[Any, Any]) -> Mode:
     """Where the task runs: as it says, else on the loop if it is async, in a thread if not."""
     if task.options.runs_in != "auto":
@@ -199,13 +220,13 @@ class Runner:
         self._open = queue.seal.open
         self._close = queue.seal.close
         self._prepared: dict[str, Prepared] = {}
-        self.running: dict[TaskId, Run] = {}
-        """The messages whose tasks are running now."""
+        self.running: set[Run] = set()
+        """What is running now. Twice the same message, where its lease was lost and it was claimed here again."""
 
     async def run(self, claim: Claim) -> Outcome:
         """The outcome of one claim. Raises only what must end the worker (its own cancellation)."""
         try:
-            envelope = decode_envelope(self._open(claim.body))
+            envelope = _envelope_in(self._open(claim.body))
             if envelope.v > ENVELOPE_VERSION:
                 return self._unknown(claim, f"its envelope is of version {envelope.v}, newer than this worker")
             if envelope.i != claim.id:
@@ -221,23 +242,24 @@ class Runner:
         return await self._run(claim, envelope, prepared, arguments)
 
     async def _run(self, claim: Claim, envelope: Envelope, prepared: Prepared, arguments: Any) -> Outcome:
-        """Run the task of a message that could be read."""
+        """Run the task of a message that could be read; each in a contextvars.Context of its own."""
         context = TaskContext(claim, envelope)
-        current_context.set(context)
-        run = Run(claim, context, _current_task(), prepared)
+        surroundings = contextvars.copy_context()
+        surroundings.run(current_context.set, context)
+        run = Run(claim, context, own_task(), prepared)
         timer = self._limit(run, prepared.timeout if envelope.t is None else envelope.t)
-        self.running[claim.id] = run
+        self.running.add(run)
         try:
-            encoded = await self._call(run, prepared, arguments)
+            encoded = await within(surroundings, self._call(run, prepared, arguments))
         except BaseException as error:  # noqa: BLE001 - what user code raises is the message's end, not ours
             return _raised(run, error)
         finally:
             run.over = True
-            del self.running[claim.id]
+            self.running.discard(run)
             if timer is not None:
                 timer.cancel()
             if run.cause is not None:
-                _forget_cancel(run.slot)
+                forget_cancel(run.slot)
         return Outcome.success(claim, self._close(encoded, claim.id))
 
     async def _call(self, run: Run, prepared: Prepared, arguments: Any) -> bytes:
@@ -254,26 +276,24 @@ class Runner:
             raise _BadResultError(error) from error
 
     async def _invoke(self, run: Run, prepared: Prepared, arguments: Any) -> Any:
-        """Call the task's function with its decoded arguments; each message in a contextvars.Context of its own."""
+        """Call the task's function with its decoded arguments."""
         if prepared.mode == "process":
             return await self._pools.run_in_process(run, prepared, arguments)
         args, kwargs = arguments
         if prepared.injected:
             kwargs = {**prepared.injected, **kwargs}
-        context = contextvars.copy_context()
+        function = prepared.function
         if prepared.mode == "thread":
-            function = prepared.function
-            if prepared.task.is_async:
-                return await self._pools.run_in_thread(run, lambda: asyncio.run(function(*args, **kwargs)), context)
-            return await self._pools.run_in_thread(run, lambda: function(*args, **kwargs), context)
-        if prepared.task.is_async:
-            return await within(context, prepared.function(*args, **kwargs))
-        return context.run(prepared.function, *args, **kwargs)
+            call = _in_thread(prepared, args, kwargs)
+            return await self._pools.run_in_thread(run, call, contextvars.copy_context())
+        return await function(*args, **kwargs) if prepared.task.is_async else function(*args, **kwargs)
 
     @staticmethod
     def abandon(run: Run) -> Outcome:
-        """The outcome of a run that does not end although it was told to; its process must end right after."""
-        return _stopped(run, None)
+        """The outcome of a run that does not end although it was told to; its process must end within a second then."""
+        outcome = _stopped(run, None)
+        again = outcome.kind in (OutcomeKind.RETRY, OutcomeKind.RELEASE)
+        return msgspec.structs.replace(outcome, delay=max(outcome.delay, _LEAVING)) if again else outcome
 
     def _prepare(self, name: str) -> Prepared | None:
         task = self._queue.find(name)
@@ -286,7 +306,7 @@ class Runner:
     @staticmethod
     def _limit(run: Run, timeout: float | None) -> asyncio.TimerHandle | None:
         """The timer that stops the run at its time limit; 0 and None are no limit."""
-        if not timeout:
+        if not timeout or not timeout > 0:  # nan is neither: the loop could not sort its timers
             return None
         run.timeout = timeout
         return asyncio.get_running_loop().call_later(timeout, run.stop, Cause.TIMEOUT)
@@ -294,10 +314,31 @@ class Runner:
     @staticmethod
     def _unknown(claim: Claim, why: str) -> Outcome:
         """Leave the message for another worker, with growing delays; in the end it is a dead letter."""
-        if claim.unknowns + 1 >= MAX_UNKNOWNS:
-            text = f"{why}, nor was it known to the workers that met this message {MAX_UNKNOWNS} times"
+        if claim.unknowns >= MAX_UNKNOWNS:
+            text = f"{why}, nor was it known to the workers that met this message {claim.unknowns} times before"
             return Outcome.failure(claim, ErrorRecord("TaskNotFoundError", text, "", Reason.UNKNOWN_TASK))
         return Outcome.release(claim, unknown_delay(claim.unknowns), unknown=True)
+
+
+class _Version(msgspec.Struct):
+    """The one field of an envelope that no version of it will ever change."""
+
+    v: int = ENVELOPE_VERSION
+
+
+_read_version: Final = msgspec.msgpack.Decoder(_Version).decode
+
+
+def _envelope_in(raw: bytes) -> Envelope:
+    """The envelope in `raw`; of one of a newer shape, only the version. Raises SerializationError."""
+    try:
+        return decode_envelope(raw)
+    except SerializationError:
+        with contextlib.suppress(msgspec.MsgspecError, ValueError, RecursionError):
+            version = _read_version(raw).v
+            if version > ENVELOPE_VERSION:
+                return Envelope(b"", "", "", b"", v=version)
+        raise
 
 
 class _BadResultError(Exception):
@@ -309,17 +350,41 @@ class _BadResultError(Exception):
 
 
 def unknown_delay(unknowns: int) -> float:
-    """Seconds a message is left alone after `unknowns` workers did not know its task: 10 tries take half an hour."""
-    return min(_UNKNOWN_MAX_DELAY, _UNKNOWN_FIRST_DELAY * 2.0**unknowns)
+    """Seconds a message is left alone after `unknowns` workers did not know its task: 10 times take half an hour."""
+    return min(_UNKNOWN_MAX_DELAY, _UNKNOWN_FIRST_DELAY * 2.0 ** min(unknowns, MAX_UNKNOWNS))
 
 
 def _raised(run: Run, error: BaseException) -> Outcome:
     """The outcome of a run that ended with `error`: what stopped it from outside outweighs what it raised."""
-    if run.cause is None:
-        if isinstance(error, GeneratorExit) or (isinstance(error, asyncio.CancelledError) and run.slot.cancelling()):
-            raise error  # the worker itself is going down
-        return _failed(run.claim, run.strategy, error)
-    return _stopped(run, error.__traceback__)
+    if run.cause is not None:
+        return _stopped(run, error.__traceback__)
+    if _ends_worker(run, error):
+        raise error
+    if run.context.cancelled and _is_heeding(error):
+        return Outcome.release(run.claim)
+    return _failed(run.claim, run.strategy, error)
+
+
+def _ends_worker(run: Run, error: BaseException) -> bool:
+    """Whether `error` comes from outside the task: its slot is cancelled, or closed by an event loop at its end."""
+    if isinstance(error, asyncio.CancelledError):
+        return run.slot.cancelling() > 0
+    return isinstance(error, GeneratorExit) and not _is_stepping(run.slot)
+
+
+def _is_stepping(slot: asyncio.Task[Any]) -> bool:
+    """Whether the event loop is running a step of `slot` now."""
+    try:
+        return asyncio.current_task() is slot
+    except RuntimeError:
+        return False
+
+
+def _is_heeding(error: BaseException) -> bool:
+    """Whether `error` is what `raise_if_cancelled` raises, here or in another process."""
+    if isinstance(error, RemoteFailureError):
+        return error.failure.record.type == type_name(TaskCancelledError(""))
+    return isinstance(error, TaskCancelledError)
 
 
 def _stopped(run: Run, where: TracebackType | None) -> Outcome:
@@ -354,15 +419,16 @@ def _failed(claim: Claim, strategy: RetryStrategy, error: BaseException) -> Outc
     return Outcome.failure(claim, record)
 
 
-def _current_task() -> asyncio.Task[Any]:
+def own_task() -> asyncio.Task[Any]:
+    """The asyncio task that calls this."""
     task = asyncio.current_task()
     if task is None:
         raise RuntimeError("a message is run inside an asyncio task")
     return task
 
 
-def _forget_cancel(slot: asyncio.Task[Any]) -> None:
-    """The cancellation of this run is over; the slot goes on with the next."""
+def forget_cancel(slot: asyncio.Task[Any]) -> None:
+    """What was to be cancelled in `slot` has ended; it goes on with the next."""
     while slot.cancelling():
         slot.uncancel()
 
@@ -381,7 +447,7 @@ def within(context: contextvars.Context, coroutine: Coroutine[Any, Any, Any]) ->
             value = yield waited_for
             step = coroutine.send
         except GeneratorExit:
-            coroutine.close()
+            context.run(coroutine.close)
             raise
         except BaseException as error:  # noqa: BLE001 - handed on into the coroutine
             step, value = coroutine.throw, error
@@ -404,15 +470,20 @@ class LoopPools:
 
     async def run_in_thread(self, run: Run, call: Callable[[], Any], context: contextvars.Context) -> Any:
         """See Pools."""
-        return await asyncio.get_running_loop().run_in_executor(None, context.run, call)
+        value, error = await asyncio.get_running_loop().run_in_executor(None, context.run, _ended, call)
+        if error is not None:
+            raise error
+        return value
 
     async def run_in_process(self, run: Run, prepared: Prepared, arguments: bytes) -> bytes:
         """See Pools; here in a thread, so that tests need no processes."""
-        args, kwargs = prepared.decode(arguments)
-        function = prepared.function
-        call = (
-            (lambda: asyncio.run(function(*args, **kwargs)))
-            if prepared.task.is_async
-            else (lambda: function(*args, **kwargs))
-        )
+        call = _in_thread(prepared, *prepared.decode(arguments))
         return prepared.encode(await self.run_in_thread(run, call, contextvars.copy_context()))
+
+
+def _ended(call: Callable[[], Any]) -> tuple[Any, BaseException | None]:
+    """What `call` returned or raised; a future would refuse a StopIteration and never be done."""
+    try:
+        return call(), None
+    except BaseException as error:  # noqa: BLE001 - it is raised where the caller waits
+        return None, error

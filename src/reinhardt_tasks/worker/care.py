@@ -42,6 +42,7 @@ class Care:
         self._limits = RecycleLimits(max_tasks=config.max_tasks, max_memory_mb=config.max_memory)
         self._started_at = time.time()
         self._in_doubt = False
+        self._disowned = False
         self._reported_at = 0.0
         self.stuck = False
         self.worn = False
@@ -98,7 +99,7 @@ class Care:
 
     def _mind_wear(self) -> None:
         """A worker that has run enough, or grown too large, makes room for a new one."""
-        reason = self._limits.reached(tasks=self._exchanger.settled, memory_mb=resident_mb())
+        reason = self._limits.reached(tasks=self._exchanger.ended, memory_mb=resident_mb())
         if reason is not None and not self._stop.is_set():
             log.info("worker_recycled reason=%r", reason)
             self.worn = True
@@ -111,14 +112,15 @@ class Care:
 
     def _runs(self) -> list[Run]:
         """What is running; a copy, since the heartbeat's thread asks too."""
-        return list(self._runner.running.values())
+        return list(self._runner.running)
 
     # Orders ---------------------------------------------------------------------------------------------------------
 
     def obey(self, orders: Orders) -> None:
         """Do what the backend says."""
-        if not orders.registered:
+        if not (orders.registered or self._disowned):
             self._disown()
+        self._disowned = not orders.registered
         for task_id in orders.cancel:
             self._cancel(task_id)
         if orders.drain and not self._stop.is_set():
@@ -128,21 +130,22 @@ class Care:
     def _disown(self) -> None:
         """The lease ran out and what was held belongs to others now; outcomes are still offered, the fence decides."""
         log.warning("lease_lost worker=%s running=%d", self._worker, self._slots.busy)
-        self._slots.take_back()
+        for run in self._runs():
+            run.disowned = True
+        self._exchanger.give_back()
         self._tell_tasks()
         self._heartbeat.beat_now()
 
     def _tell_tasks(self) -> None:
         for run in self._runs():
-            run.context.cancel()
+            run.tell()
 
     def _cancel(self, task_id: TaskId) -> None:
         """Stop a running message, or take one out of line that no slot has started."""
-        run = self._runner.running.get(task_id)
-        if run is not None:
+        runs = [run for run in self._runs() if run.claim.id == task_id]
+        for run in runs:
             run.stop(Cause.CANCEL)
-            return
-        for claim in self._slots.waiting:
+        for claim in () if runs else self._slots.waiting:
             if claim.id == task_id:
                 self._slots.waiting.remove(claim)
                 self._exchanger.add(Outcome.cancelled(claim, cancelled_record("before it started")))
@@ -182,7 +185,7 @@ class Care:
             concurrency=config.concurrency,
             lease=seconds(config.lease, what="lease"),
             running=self._slots.busy,
-            finished=self._exchanger.settled,
+            finished=self._exchanger.ended,
             started_at=self._started_at,
             reports=tuple(self.reports()),
             leaving=leaving,

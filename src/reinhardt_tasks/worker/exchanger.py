@@ -8,7 +8,6 @@ answer is lost is repeated with what is held, so that nothing is settled twice a
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -17,7 +16,7 @@ from typing import Final
 from reinhardt_tasks.contract import MAX_BATCH, TaskBackend
 from reinhardt_tasks.errors import BackendError, BackendUnavailableError, LeaseLostError
 from reinhardt_tasks.identity import TaskId
-from reinhardt_tasks.message import Claim, Exchange, Orders, Outcome, Report, Settled
+from reinhardt_tasks.message import Claim, Exchange, Orders, Outcome, OutcomeKind, Report, Settled
 from reinhardt_tasks.worker.patience import backoff
 from reinhardt_tasks.worker.prefetch import Allowance
 from reinhardt_tasks.worker.slots import Slots
@@ -26,6 +25,8 @@ log = logging.getLogger("reinhardt_tasks.worker")
 
 _FLUSH_AFTER: Final = 0.02
 """Seconds an outcome waits at most for others to be settled with."""
+_UNREGISTERED: Final = 0.2
+"""Seconds between two looks while the worker is not registered: its next beat will change that, no look can."""
 
 
 class Exchanger:
@@ -50,7 +51,7 @@ class Exchanger:
         self._poll_interval = poll_interval
         self._reports = reports
         self._on_orders = on_orders
-        self._allowance = Allowance(prefetch, time.monotonic())
+        self._allowance = Allowance(prefetch, slots=slots.size, now=time.monotonic())
         self._outcomes: list[Outcome] = []
         self._sending: list[Outcome] = []
         self._finished = 0
@@ -58,6 +59,7 @@ class Exchanger:
         self._claimable = True
         self._looking = True
         self._unsure = False
+        self._registered = True
         self._flush = False
         self._flush_timer: asyncio.TimerHandle | None = None
         self._kick = asyncio.Event()
@@ -65,8 +67,8 @@ class Exchanger:
         self._wait: asyncio.Task[bool] | None = None
         self.claiming = True
         """Whether new messages are claimed; cleared to stop, or while the lease is in doubt."""
-        self.settled = 0
-        """How many outcomes have been settled."""
+        self.ended = 0
+        """How many messages ended here, whatever the fence said to their outcomes."""
         self.idle = asyncio.Event()
         """Set while the last exchange brought nothing and nothing is held."""
 
@@ -76,6 +78,7 @@ class Exchanger:
         """An outcome to settle: at once when nothing else is in line, else together with the next ones."""
         self._outcomes.append(outcome)
         self._finished += 1
+        self.ended += 1
         if not self._slots.waiting:
             self._kick.set()
         elif self._flush_timer is None:
@@ -83,14 +86,14 @@ class Exchanger:
 
     def flush(self) -> None:
         """Exchange now, whatever is in line: outcomes, progress to report, orders to fetch."""
-        self._flush_timer = None
+        self._cancel_timer()
         self._flush = True
         self._kick.set()
 
     def give_back(self) -> None:
-        """Give back what no slot has started, and claim anew by what the tasks turned out to take."""
-        for claim in self._slots.take_back():
-            self._outcomes.append(Outcome.release(claim))
+        """Give back what no slot has started, and fetch nothing ahead until tasks turn out to be quick again."""
+        self._outcomes.extend(Outcome.release(claim) for claim in self._slots.take_back())
+        self._allowance.forget()
         self.flush()
 
     def stop_claiming(self) -> None:
@@ -130,7 +133,7 @@ class Exchanger:
             queues = self._queues if self._looking else ()
             self._wait = asyncio.ensure_future(self._backend.wait(self._worker, queues, self._poll_interval))
             try:
-                woken = await self._wait
+                await self._wait
                 failures = 0
             except asyncio.CancelledError:
                 if _being_cancelled():
@@ -139,9 +142,9 @@ class Exchanger:
             except BackendError:
                 failures += 1
                 await asyncio.sleep(backoff(failures))
-                woken = True
-            if woken or self._looking:
-                await self._look()
+            await self._look()
+            if not self._registered:
+                await asyncio.sleep(_UNREGISTERED)
 
     async def _look(self) -> None:
         """Have the exchange loop look, and wait until it has."""
@@ -214,7 +217,6 @@ class Exchanger:
     # What the answer means ------------------------------------------------------------------------------------------
 
     def _accept(self, answer: Exchange, outcomes: Sequence[Outcome], want: int, claims: list[Claim]) -> None:
-        self.settled += len(outcomes)
         if Settled.LOST in answer.settled:
             self._log_lost(outcomes, answer.settled)
         if want:
@@ -223,6 +225,7 @@ class Exchanger:
             self._slots.feed(claims)
         else:
             self._outcomes.extend(Outcome.release(claim) for claim in claims)
+        self._registered = answer.orders.registered
         self._on_orders(answer.orders)
         self._relisten()
         self._answered.set()
@@ -242,8 +245,9 @@ class Exchanger:
 
     @staticmethod
     def _log_lost(outcomes: Sequence[Outcome], settled: Sequence[Settled]) -> None:
+        """Once for each run that was in vain; what was only given back is no loss."""
         for outcome, answer in zip(outcomes, settled, strict=True):
-            if answer is Settled.LOST:
+            if answer is Settled.LOST and outcome.kind is not OutcomeKind.RELEASE:
                 log.warning("lease_lost %s", LeaseLostError(task_id=str(outcome.id)))
 
     @property
@@ -258,12 +262,15 @@ class Exchanger:
 
     async def close(self) -> None:
         """Forget the timer and the wait."""
-        if self._flush_timer is not None:
-            self._flush_timer.cancel()
+        self._cancel_timer()
         if self._wait is not None:
             self._wait.cancel()
-            with contextlib.suppress(asyncio.CancelledError, BackendError):
-                await self._wait
+            await asyncio.gather(self._wait, return_exceptions=True)
+
+    def _cancel_timer(self) -> None:
+        if self._flush_timer is not None:
+            self._flush_timer.cancel()
+            self._flush_timer = None
 
 
 def _being_cancelled() -> bool:

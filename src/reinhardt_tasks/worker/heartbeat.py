@@ -49,18 +49,26 @@ class Heartbeat:
         self._thread = threading.Thread(target=self._main, name="reinhardt-heartbeat", daemon=True)
         self._stopping = False
 
-    async def start(self) -> None:
-        """Start the thread and return after the first confirmed beat. Raises what the backend's `open` refuses."""
+    def start(self) -> asyncio.Future[None]:
+        """Start the thread. The future is done after the first confirmed beat.
+
+        It, or later `broken`, raises what ends the thread: what the backend's `open` refuses, or an error that will not
+        get better by waiting.
+        """
         self._owner = asyncio.get_running_loop()
-        self._ready: asyncio.Future[None] = self._owner.create_future()
+        self._beating: asyncio.Future[None] = self._owner.create_future()
+        self.broken: asyncio.Future[None] = self._owner.create_future()
         self._thread.start()
-        await self._ready
+        return self._beating
 
     async def stop(self) -> None:
         """End the thread; its last beat says that the worker leaves."""
         self._stopping = True
         self.beat_now()
         await asyncio.to_thread(self._thread.join, self._lease)
+        for future in (self._beating, self.broken):
+            if not future.cancel() and not future.cancelled():
+                future.exception()  # whoever did not wait for it does not need to know
 
     def beat_now(self) -> None:
         """Beat at once. Callable from any thread."""
@@ -79,26 +87,37 @@ class Heartbeat:
             asyncio.run(self._run())
         except Exception as error:
             log.exception("heartbeat_ended")
-            self._tell_owner(self._set_ready, error)
+            self._tell_owner(self._break, error)
 
     async def _run(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._wake = asyncio.Event()
-        await open_patiently(self._backend)
+        if self._stopping:
+            self._wake.set()
         try:
-            sweeping = asyncio.create_task(self._keep_sweeping())
-            await self._keep_beating()
-            sweeping.cancel()
-            await asyncio.gather(sweeping, return_exceptions=True)
-            await self._beat(leaving=True)
+            if await open_patiently(self._backend, self._wake):
+                await self._live()
+                await self._beat(leaving=True)
         finally:
             with contextlib.suppress(TaskError):
                 await self._backend.close()
 
+    async def _live(self) -> None:
+        """Beat and sweep until it is time to stop. Raises what breaks one of the two."""
+        tasks = [asyncio.create_task(self._keep_beating()), asyncio.create_task(self._keep_sweeping())]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+
     async def _keep_beating(self) -> None:
         while not self._stopping:
             if self._may_live() and await self._beat():
-                self._tell_owner(self._set_ready, None)
+                self._tell_owner(_resolve, self._beating)
             pause = min(self._lease / 3, backoff(self._failures)) if self._failures else self._lease / 3
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), pause)
@@ -144,10 +163,13 @@ class Heartbeat:
         with contextlib.suppress(RuntimeError):  # the worker's loop has ended
             self._owner.call_soon_threadsafe(call, *arguments)
 
-    def _set_ready(self, error: Exception | None) -> None:
-        if self._ready.done():
-            return
-        if error is None:
-            self._ready.set_result(None)
-        else:
-            self._ready.set_exception(error)
+    def _break(self, error: Exception) -> None:
+        """Let whoever waits for the heartbeat know that there is none."""
+        future = self.broken if self._beating.done() else self._beating
+        if not future.done():
+            future.set_exception(error)
+
+
+def _resolve(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 import time
@@ -29,15 +30,20 @@ def backoff(failures: int) -> float:
     return random.uniform(_FIRST / 2, bound)  # noqa: S311 - spread, not secrecy
 
 
-async def open_patiently(backend: TaskBackend) -> None:
-    """Open the backend, waiting for one that is not reachable. Raises what will not get better by waiting."""
+async def open_patiently(backend: TaskBackend, stop: asyncio.Event) -> bool:
+    """Open the backend, waiting for one that is not reachable; False when `stop` was set before it was.
+
+    Raises what will not get better by waiting.
+    """
     failures = 0
-    while True:
+    while not stop.is_set():
         try:
             await backend.open()
         except BackendUnavailableError as error:
             failures += 1
             log.warning("broker_unavailable backend=%s failures=%d error=%s", backend.name, failures, error)
-            await asyncio.sleep(backoff(failures))
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), backoff(failures))
         else:
-            return
+            return True
+    return False

@@ -1,4 +1,4 @@
-"""How many messages a worker holds beyond its free slots: what it finishes in 50 ms at its measured speed (pure)."""
+"""How many messages a worker holds beyond its slots: what it finishes in 50 ms at its measured speed (pure)."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ _WEIGHT: Final = 0.5
 
 
 class Allowance:
-    """The number of messages to hold beyond the slots, from the speed of the last exchanges."""
+    """The number of messages to hold beyond `slots`, from the speed of the last exchanges; `fixed` sets it for good."""
 
-    __slots__ = ("_fixed", "_rate", "_since")
+    __slots__ = ("_fixed", "_rate", "_since", "_slots")
 
-    def __init__(self, fixed: int | None, now: float) -> None:
+    def __init__(self, fixed: int | None, *, slots: int, now: float) -> None:
         self._fixed = fixed
+        self._slots = slots
         self._rate = 0.0
         self._since = now
 
@@ -27,9 +28,17 @@ class Allowance:
         if busy and elapsed > 0:
             self._rate += _WEIGHT * (finished / elapsed - self._rate)
 
+    def forget(self) -> None:
+        """What was measured is true no longer: hold nothing beyond the slots until it is measured anew."""
+        self._rate = 0.0
+
     @property
     def size(self) -> int:
-        """Messages to hold beyond the slots now: 0 to 300, or the number that was set."""
+        """Messages to hold beyond the slots now: 0 to 300, or the number that was set.
+
+        None while less is finished within the horizon than there are slots: tasks take longer than it then.
+        """
         if self._fixed is not None:
             return self._fixed
-        return min(MOST, int(self._rate * HORIZON))
+        ahead = int(self._rate * HORIZON)
+        return min(MOST, ahead) if ahead >= self._slots else 0

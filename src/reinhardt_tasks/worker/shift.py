@@ -10,14 +10,14 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Sequence
 from enum import IntEnum
 from typing import Any, Final
 
 from reinhardt_tasks.contract import TaskBackend
 from reinhardt_tasks.message import Outcome
 from reinhardt_tasks.retry import seconds
-from reinhardt_tasks.runner import Cause, Runner
+from reinhardt_tasks.runner import Cause, Run, Runner
 from reinhardt_tasks.worker.care import TICK, Care
 from reinhardt_tasks.worker.config import WorkerConfig
 from reinhardt_tasks.worker.exchanger import Exchanger
@@ -40,14 +40,23 @@ class ExitCode(IntEnum):
 
 
 class Shift:
-    """Works as `worker` until `stop` is set."""
+    """Works as `worker` until `stop` is set. `close` closes what tasks used; it is awaited when none runs any more."""
 
     def __init__(
-        self, backend: TaskBackend, runner: Runner, config: WorkerConfig, *, worker: str, stop: asyncio.Event
+        self,
+        backend: TaskBackend,
+        runner: Runner,
+        config: WorkerConfig,
+        *,
+        worker: str,
+        stop: asyncio.Event,
+        close: Callable[[], Awaitable[None]],
     ) -> None:
         self._runner = runner
         self._config = config
         self._stop = stop
+        self._close = close
+        self._grace = seconds(config.grace, what="grace")
         self._ended = asyncio.Event()
         self._left_behind = False
         self._slots = Slots(config.concurrency, runner, self._on_outcome)
@@ -73,9 +82,9 @@ class Shift:
         self._watchdog = Watchdog(self._care.working_on)
 
     @property
-    def settled(self) -> int:
-        """How many outcomes were settled."""
-        return self._exchanger.settled
+    def ended(self) -> int:
+        """How many messages ended here."""
+        return self._exchanger.ended
 
     @property
     def exit_code(self) -> ExitCode:
@@ -85,15 +94,30 @@ class Shift:
         return ExitCode.RECYCLED if self._care.worn else ExitCode.GRACEFUL
 
     async def work(self, *, until_idle: bool) -> None:
-        """Work until told to stop, or idle where that is asked for. Raises what the heartbeat's backend refuses."""
-        await self._heartbeat.start()
-        self._slots.start()
-        self._watchdog.start()
+        """Work until told to stop, or idle where that is asked for.
+
+        Raises what the heartbeat's backend refuses, what breaks a loop, and what `close` raises.
+        """
+        beating = self._heartbeat.start()
         try:
-            await self._until_stopped(until_idle=until_idle)
+            if await self._before_stop(beating):
+                self._slots.start()
+                self._watchdog.start()
+                await self._until_stopped(until_idle=until_idle)
         finally:
             self._watchdog.stop()
             await self._wind_down()
+
+    async def _before_stop(self, future: asyncio.Future[None]) -> bool:
+        """Wait for `future`; False when the worker is to stop before it is done."""
+        stop: asyncio.Future[Any] = asyncio.create_task(self._stop.wait(), name="stop")
+        try:
+            await asyncio.wait([future, stop], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            await _cancel([stop])
+        if future.done():
+            future.result()
+        return future.done()
 
     async def _until_stopped(self, *, until_idle: bool) -> None:
         """Return when it is time to end; a loop that breaks ends the worker with its error."""
@@ -102,7 +126,7 @@ class Shift:
             asyncio.create_task(self._exchanger.keep_listening(), name="listen"),
             asyncio.create_task(self._care.keep_tending(), name="tend"),
         ]
-        ends = [asyncio.create_task(self._stop.wait(), name="stop")]
+        ends: list[asyncio.Future[Any]] = [asyncio.create_task(self._stop.wait(), name="stop"), self._heartbeat.broken]
         if until_idle:
             ends.append(asyncio.create_task(self._exchanger.idle.wait(), name="idle"))
         try:
@@ -113,30 +137,43 @@ class Shift:
             await _cancel([*endless, *ends])
 
     async def _wind_down(self) -> None:
-        """Finish or give back everything, settle it, and only then give up the lease."""
+        """Finish or give back everything, settle it, close what tasks used, and only then give up the lease.
+
+        What cannot be made to end is settled last of all, since others may run it from then on.
+        """
+        try:
+            await self._give_up_claims()
+        finally:
+            await self._heartbeat.stop()
+
+    async def _give_up_claims(self) -> None:
         self._exchanger.stop_claiming()
         settling = asyncio.create_task(self._exchanger.keep_exchanging(), name="settle")
         try:
-            await self._finish_running()
-            await self._settle_all()
+            left_behind = await self._finish_running()
+            await self._settle_all(settling)
+            await self._slots.close()
+            await self._close_all(within=None if not left_behind else self._grace)
+            for run in left_behind:
+                self._exchanger.add(self._runner.abandon(run))
+            await self._settle_all(settling)
         finally:
             await _cancel([settling])
             await self._exchanger.close()
             await self._slots.close()
-            await self._heartbeat.stop()
 
-    async def _finish_running(self) -> None:
-        """Give running tasks their time, then tell them to end, then go without those that do not."""
+    async def _finish_running(self) -> list[Run]:
+        """Give running tasks their time, then tell them to end; answers those that do not."""
         if await self._all_ended(seconds(self._config.shutdown_timeout, what="shutdown_timeout")):
-            return
-        for run in list(self._runner.running.values()):
+            return []
+        for run in list(self._runner.running):
             run.stop(Cause.SHUTDOWN)
-        if await self._all_ended(seconds(self._config.grace, what="grace")):
-            return
+        if await self._all_ended(self._grace):
+            return []
         self._left_behind = True
-        for run in list(self._runner.running.values()):
+        for run in self._runner.running:
             log.critical("task_left_behind task=%s task_id=%s mode=%s", run.context.name, run.claim.id, run.mode)
-            self._exchanger.add(self._runner.abandon(run))
+        return list(self._runner.running)
 
     async def _all_ended(self, patience: float) -> bool:
         """Whether every running task ended within `patience` seconds; for those that never will it does not wait."""
@@ -150,10 +187,16 @@ class Shift:
                 await asyncio.wait_for(self._ended.wait(), min(left, TICK))
         return not self._slots.busy
 
-    async def _settle_all(self) -> None:
-        """Wait until every outcome is confirmed, for a while."""
+    async def _close_all(self, within: float | None) -> None:
+        """Close what tasks used. What waits for a task that never ends (a pool, for its connection) is cut short."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within):
+                await self._close()
+
+    async def _settle_all(self, settling: asyncio.Task[None]) -> None:
+        """Wait until every outcome is confirmed, for a while, and as long as there is who settles."""
         deadline = time.monotonic() + _LAST_SETTLE
-        while self._exchanger.unsettled and time.monotonic() < deadline:
+        while self._exchanger.unsettled and time.monotonic() < deadline and not settling.done():
             self._exchanger.flush()
             await asyncio.sleep(0.01)
 
@@ -162,10 +205,8 @@ class Shift:
         self._ended.set()
 
 
-async def _cancel(tasks: Iterable[asyncio.Task[Any]]) -> None:
-    """Cancel the tasks and wait for their ends."""
-    pending = [task for task in tasks if not task.done()]
-    for task in pending:
+async def _cancel(tasks: Sequence[asyncio.Future[Any]]) -> None:
+    """Cancel the tasks and wait for their ends, whatever those are."""
+    for task in tasks:
         task.cancel()
-    if pending:
-        await asyncio.wait(pending)
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections import deque
@@ -13,13 +14,15 @@ from reinhardt_tasks.failure import judge
 from reinhardt_tasks.identity import TaskId
 from reinhardt_tasks.message import Claim, Outcome
 from reinhardt_tasks.retry import RetryStrategy
-from reinhardt_tasks.runner import Runner
+from reinhardt_tasks.runner import Runner, forget_cancel, own_task
 
 log = logging.getLogger("reinhardt_tasks.worker")
 
 _TURN: Final = 0.004
 """Seconds of uninterrupted work after which a slot lets the event loop look after everything else."""
 _WAKE_AT_ONCE: Final = 2
+_CLOSING: Final = 1.0
+"""Seconds that running tasks are given to end when the slots are closed."""
 
 
 class Slots:
@@ -42,18 +45,23 @@ class Slots:
         self._waking = 0
         self._turn_ends = 0.0
         self._tasks: list[asyncio.Task[None]] = []
+        self._owner: asyncio.Task[object] | None = None
+        self._closing = False
 
     def start(self) -> None:
-        """Start the slots."""
+        """Start the slots. They are the asyncio task's that calls this."""
+        self._owner = asyncio.current_task()
         loop = asyncio.get_running_loop()
         self._tasks = [loop.create_task(self._slot(), name=f"slot-{number}") for number in range(self.size)]
 
     async def close(self) -> None:
-        """End the slots; one whose task swallows cancellation is left behind after a second."""
-        for task in self._tasks:
+        """End the slots, without the outcomes of what still runs; a task that swallows cancellation is left behind."""
+        self._closing = True
+        tasks, self._tasks = self._tasks, []
+        for task in tasks:
             task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=1.0)
+        if tasks:
+            await asyncio.wait(tasks, timeout=_CLOSING)
 
     def feed(self, claims: Iterable[Claim]) -> None:
         """Put claims in line."""
@@ -68,8 +76,8 @@ class Slots:
         return claims
 
     def running_ids(self) -> list[TaskId]:
-        """The messages whose tasks are running."""
-        return list(self._runner.running)
+        """The messages whose tasks are running under a claim that is still this worker's, as far as it knows."""
+        return [run.claim.id for run in self._runner.running if not run.disowned]
 
     @property
     def held(self) -> int:
@@ -87,10 +95,28 @@ class Slots:
         """Until there may be a claim in line."""
         future = asyncio.get_running_loop().create_future()
         self._idle.append(future)
-        await future
-        self._waking -= 1
+        try:
+            await future
+        finally:
+            if future.cancelled():
+                self._idle.remove(future)
+            else:
+                self._waking -= 1
 
     async def _slot(self) -> None:
+        """The life of a slot. It outlives a cancellation that a task brought upon itself."""
+        me = own_task()
+        while not self._closing:
+            try:
+                await self._keep_running(me)
+            except asyncio.CancelledError:
+                if self._is_ending:
+                    raise
+                forget_cancel(me)
+                with contextlib.suppress(asyncio.CancelledError):
+                    await asyncio.sleep(0)  # one that was asked for, and not delivered yet, would hit the next message
+
+    async def _keep_running(self, me: asyncio.Task[object]) -> None:
         waiting, run = self.waiting, self._runner.run
         while True:
             while not waiting:
@@ -101,12 +127,28 @@ class Slots:
             self.busy += 1
             try:
                 outcome = await run(claim)
-            except Exception as error:
-                log.exception("runner_failed task_id=%s", claim.id)
-                outcome = Outcome.failure(claim, judge(RetryStrategy.no_retry(), error).record)
+            except BaseException as error:  # noqa: BLE001 - raised on, if it is meant for the slot
+                outcome = self._crashed(claim, error)
             finally:
                 self.busy -= 1
+            if self._closing:
+                return
             self._on_outcome(outcome)
+            if me.cancelling():
+                raise asyncio.CancelledError
             if time.monotonic() >= self._turn_ends:
                 await asyncio.sleep(0)
                 self._turn_ends = time.monotonic() + _TURN
+
+    @property
+    def _is_ending(self) -> bool:
+        """Whether the slots are being closed: by `close`, or with everything else by an event loop at its end."""
+        owner = self._owner
+        return self._closing or owner is None or owner.done() or owner.cancelling() > 0
+
+    def _crashed(self, claim: Claim, error: BaseException) -> Outcome:
+        """The outcome of a message that came to no other. Raises what is to end the slot."""
+        if isinstance(error, GeneratorExit) or (isinstance(error, asyncio.CancelledError) and self._is_ending):
+            raise error
+        log.error("runner_failed task_id=%s", claim.id, exc_info=error)
+        return Outcome.failure(claim, judge(RetryStrategy.no_retry(), error).record)

@@ -9,14 +9,17 @@ import os
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Callable
-from typing import Final
+from typing import Final, NoReturn
 
-from reinhardt_tasks.errors import BackendError, ConfigurationError
+from reinhardt_tasks.contract import TaskBackend
+from reinhardt_tasks.errors import BackendError, ConfigurationError, QueueError
 from reinhardt_tasks.identity import TaskId
 from reinhardt_tasks.queue import TaskQueue
 from reinhardt_tasks.runner import Runner
 from reinhardt_tasks.worker.config import WorkerConfig
+from reinhardt_tasks.worker.lifeline import follow_supervisor
 from reinhardt_tasks.worker.patience import open_patiently
 from reinhardt_tasks.worker.pools import WorkerPools
 from reinhardt_tasks.worker.shift import ExitCode, Shift
@@ -42,7 +45,8 @@ class Worker:
                 "one Worker is one process; start several with `reinhardt-tasks worker TARGET --processes N`",
                 setting="processes",
             )
-        self.id = f"{socket.gethostname()}:{os.getpid()}:{TaskId.new()}"
+        self.id = _new_id()
+        """The id of the run under way, or else of the last one; each run has its own."""
         self.exit_code = ExitCode.GRACEFUL
         self._target = target
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -50,56 +54,80 @@ class Worker:
         self._stopping = False
 
     def stop(self) -> None:
-        """Finish what runs (for up to `shutdown_timeout`), give back the rest, and end. From any thread or a signal."""
+        """Finish what runs (for up to `shutdown_timeout`), give back the rest, and end. From any thread or a signal.
+
+        Before a run it ends that run as soon as it begins.
+        """
         self._stopping = True
-        if self._loop is not None:
+        loop = self._loop
+        if loop is not None:
             with contextlib.suppress(RuntimeError):  # the loop has ended
-                self._loop.call_soon_threadsafe(self._stop.set)
+                loop.call_soon_threadsafe(self._stop.set)
 
     async def run(self, *, until_idle: bool = False) -> None:
         """Work until `stop`, or, with `until_idle`, until nothing is claimable and nothing runs.
 
-        Raises ConfigurationError or SchemaError when the backend refuses to open, and what a lifespan provider raises.
+        Raises ConfigurationError or SchemaError when the backend refuses to open, what a lifespan provider raises, and
+        QueueError when this worker runs already.
         """
+        if self._loop is not None:
+            raise QueueError("this worker runs already; make another Worker for a second run at the same time")
+        self.id, self.exit_code, self._stop = _new_id(), ExitCode.GRACEFUL, asyncio.Event()
         self._loop = asyncio.get_running_loop()
-        if self._stopping:
-            self._stop.set()
+        try:
+            if self._stopping:
+                self._stop.set()
+            await self._run(until_idle=until_idle)
+        finally:
+            self._loop, self._stopping = None, False
+
+    async def _run(self, *, until_idle: bool) -> None:
         backend = self.queue.connect()
         try:
-            await open_patiently(backend)
-            async with (
-                self.queue.lifespans() as values,
-                WorkerPools(self.config, target=self._target) as pools,
-            ):
-                runner = Runner(self.queue, values=values, pools=pools)
-                shift = Shift(backend, runner, self.config, worker=self.id, stop=self._stop)
-                log.info("worker_started worker=%s url=%s", self.id, self.queue.url)
-                await shift.work(until_idle=until_idle)
-                self.exit_code = shift.exit_code
-                log.info("worker_ended worker=%s settled=%d exit=%s", self.id, shift.settled, self.exit_code.name)
+            if await open_patiently(backend, self._stop):
+                await self._work(backend, until_idle=until_idle)
         finally:
-            self._stop = asyncio.Event()
-            self._stopping = False
             with contextlib.suppress(BackendError):
                 await backend.close()
 
-    def run_sync(self, *, until_idle: bool = False) -> None:
-        """Run in a loop of this thread's own (uvloop where installed), stopping on SIGTERM and SIGINT.
+    async def _work(self, backend: TaskBackend, *, until_idle: bool) -> None:
+        async with contextlib.AsyncExitStack() as opened:
+            values = await opened.enter_async_context(self.queue.lifespans())
+            pools = await opened.enter_async_context(WorkerPools(self.config, target=self._target))
+            runner = Runner(self.queue, values=values, pools=pools)
+            shift = Shift(backend, runner, self.config, worker=self.id, stop=self._stop, close=opened.aclose)
+            log.info("worker_started worker=%s url=%s", self.id, self.queue.url)
+            try:
+                await shift.work(until_idle=until_idle)
+            finally:
+                self.exit_code = shift.exit_code
+                log.info("worker_ended worker=%s messages=%d exit=%s", self.id, shift.ended, self.exit_code.name)
 
-        The second signal leaves at once. Meant for a process that is a worker and nothing else: when a task cannot be
-        stopped, the process ends with ExitCode.STUCK.
+    def run_sync(self, *, until_idle: bool = False) -> None:
+        """Run in a loop of this thread's own (uvloop where installed), in the main thread until SIGTERM or SIGINT.
+
+        There the second signal leaves at once, and the process is taken for a worker and nothing else: it ends with
+        ExitCode.STUCK when a task cannot be stopped, and with 1 when a task ends the event loop (`sys.exit` in an
+        asyncio task that it has started), as a crash would: the messages under way have lost their worker.
         """
         sys.setswitchinterval(_SWITCH_INTERVAL)
+        alone = threading.current_thread() is threading.main_thread()
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            runner.run(self._run_with_signals(until_idle=until_idle))
-            if self.exit_code is ExitCode.STUCK:
-                logging.shutdown()
-                os._exit(self.exit_code)  # what does not end would hold up a normal exit for ever
+            try:
+                runner.run(self._run_with_signals(until_idle=until_idle) if alone else self.run(until_idle=until_idle))
+            except (SystemExit, KeyboardInterrupt) as error:
+                if alone:
+                    log.critical("worker_ended_by_task", exc_info=error)
+                    _leave(1)
+                raise
+            if alone and self.exit_code is ExitCode.STUCK:
+                _leave(self.exit_code)  # what does not end would hold up a normal exit for ever
 
     async def _run_with_signals(self, *, until_idle: bool) -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_signal, number)
+        follow_supervisor(self.stop)
         await self.run(until_idle=until_idle)
 
     def _on_signal(self, number: signal.Signals) -> None:
@@ -108,6 +136,17 @@ class Worker:
             os._exit(128 + number)
         log.info("worker_stops signal=%s", number.name)
         self.stop()
+
+
+def _new_id() -> str:
+    """Who a worker is: its host and process, and what tells it from others there."""
+    return f"{socket.gethostname()}:{os.getpid()}:{TaskId.new()}"
+
+
+def _leave(code: int) -> NoReturn:
+    """End the process, whatever its threads are at, with what was logged written."""
+    logging.shutdown()
+    os._exit(code)
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
