@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from collections.abc import AsyncGenerator, Callable
 from contextvars import Context
@@ -15,7 +16,7 @@ from reinhardt_tasks.contract import TaskBackend
 class Connection:
     """An open backend, and the coalescer of the single enqueues that go through it. For one loop of one process."""
 
-    __slots__ = ("backend", "coalescer", "keeper", "pid", "users")
+    __slots__ = ("_closed", "backend", "coalescer", "keeper", "pid", "users")
 
     def __init__(self, backend: TaskBackend) -> None:
         self.backend: Final = backend
@@ -23,6 +24,7 @@ class Connection:
         self.pid: Final = os.getpid()
         self.users = 0
         """How many `async with` hold it open."""
+        self._closed = False
         self.keeper = self._until_closed()
 
     async def _until_closed(self) -> AsyncGenerator[None, None]:
@@ -30,6 +32,7 @@ class Connection:
         try:
             yield
         finally:
+            self._closed = True
             await self.coalescer.settled()
             await self.backend.close()
 
@@ -41,6 +44,12 @@ class Connection:
     async def close(self) -> None:
         """Wait for what is under way, then let go."""
         await self.keeper.aclose()
+
+    async def abandon(self) -> None:
+        """Let go in place of the loop this belongs to, which has ended; as far as the backend can do that elsewhere."""
+        if not self._closed:
+            with contextlib.suppress(Exception):
+                await self.backend.close()
 
 
 class Connections:
@@ -74,7 +83,7 @@ class Connections:
 
     async def _opened(self, loop: asyncio.AbstractEventLoop) -> Connection:
         try:
-            self._drop_ended_loops()
+            await self._close_ended_loops()
             connection = Connection(self._make())
             await connection.open()
             if loop in self._open:
@@ -84,9 +93,11 @@ class Connections:
         finally:
             del self._opening[loop]
 
-    def _drop_ended_loops(self) -> None:
-        for loop in [loop for loop, kept in self._open.items() if loop.is_closed() and kept.pid == os.getpid()]:
-            del self._open[loop]
+    async def _close_ended_loops(self) -> None:
+        """Close what loops left open that were closed by themselves, not by `asyncio.run`; as far as that goes now."""
+        for loop, connection in list(self._open.items()):  # a copy, as other threads open theirs meanwhile
+            if loop.is_closed() and connection.pid == os.getpid() and self._open.pop(loop, None) is not None:
+                await connection.abandon()
 
     async def close(self) -> None:
         """Close the running loop's connection, if there is one."""

@@ -150,9 +150,8 @@ class Definition:
 
     def codecs_now(self) -> Codecs:
         """The codecs under the limits of the queue."""
-        limits = Limits() if self.home.door is None else Limits(max_size=self.home.door.config.max_size)
-        if self.codecs.limits != limits:
-            self.codecs = self._codecs(limits)
+        if self.home.door is not None and self.home.door.config.max_size != self.codecs.limits.max_size:
+            self.codecs = self._codecs(Limits(max_size=self.home.door.config.max_size))
         return self.codecs
 
     def door(self) -> Door:

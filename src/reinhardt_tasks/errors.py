@@ -58,8 +58,7 @@ class TaskError(Exception):
 
     def __post_init__(self) -> None:
         if not self.message:
-            shown = {fact: "(unknown)" if value is None else value for fact, value in vars(self).items()}
-            self.message = self.says.format_map(shown)
+            self.message = self.says.format_map({fact: _said(value) for fact, value in vars(self).items()})
         self.args = (self.message,)
 
     def __str__(self) -> str:
@@ -68,6 +67,13 @@ class TaskError(Exception):
     def __reduce__(self) -> tuple[Any, ...]:
         # BaseException would call the class with `args` alone: facts lost, TypeError where a subclass wants more.
         return _rebuilt, (type(self), self.args, self.__dict__)
+
+
+def _said(fact: object) -> object:
+    """A fact within a sentence, which brings its own full stop."""
+    if fact is None:
+        return "(unknown)"
+    return fact.rstrip(" .\n") if isinstance(fact, str) else fact
 
 
 def _rebuilt(kind: type[TaskError], args: tuple[object, ...], facts: dict[str, object]) -> TaskError:
@@ -89,7 +95,7 @@ class ExecutionFailedError(TaskError):
     why there will be no further run: that of the dead letter, such as `poison` or `bad_payload`.
     """
 
-    says = "Task {name} ({task_id}) failed: {error_type}: {error_message}. Look at `traceback_text`, then requeue it."
+    says = "Task {name} ({task_id}) failed: {error_type}: {error_message}. Repair the cause, then requeue it."
 
     task_id: str | None = None
     name: str | None = None
@@ -101,11 +107,9 @@ class ExecutionFailedError(TaskError):
 
 @dataclass(eq=False, kw_only=True)
 class TaskTimeoutError(ExecutionFailedError):
-    """The task ran longer than its own `timeout` (seconds); a wait that took too long is ResultTimeoutError."""
+    """The task ran longer than its own `timeout`; a wait that took too long is ResultTimeoutError."""
 
-    says = "Task {name} ({task_id}) ran longer than its timeout of {timeout} s. Raise `timeout=` or give it less to do."
-
-    timeout: float | None = None
+    says = "Task {name} ({task_id}): {error_message}. Raise its `timeout=`, or give it less to do."
 
 
 @dataclass(eq=False, kw_only=True)

@@ -342,7 +342,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class QueueCounts(msgspec.Struct, frozen=True, kw_only=True):
-    """How many messages of one queue stand in each status, how many of the pending ones could start now, and its pause."""
+    """How many messages of a queue stand in each status, how many of the pending could start now, and its pause."""
 
     queue: str
     by_status: Mapping[TaskStatus, int]
@@ -363,7 +363,7 @@ class Swept(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ScheduleRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """A stored schedule: opaque `spec`, when it was last due, whether it is paused, and a version that rises on change."""
+    """A stored schedule: opaque `spec`, when it was last due, whether it is paused, a version that rises on change."""
 
     name: str
     spec: bytes

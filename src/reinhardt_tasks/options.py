@@ -15,6 +15,11 @@ from reinhardt_tasks.status import TaskPriority
 
 MAX_KEY: Final = 500
 """The most characters a unique key may have."""
+MAX_HEADERS: Final = 1 << 16
+"""The most characters all headers of a message may take together."""
+_MAX_DELAY: Final = 100 * 365.25 * 86_400.0
+"""Seconds: beyond this a delay is a mistake of its unit, and no calendar has its end."""
+_YEARS: Final = range(1970, 9999)
 
 
 class EnqueueOptions(TypedDict, total=False):
@@ -95,7 +100,10 @@ def positive_seconds(value: Seconds, what: str) -> float:
 
 
 def _delay(value: Any) -> float:
-    return seconds(value, what="delay")
+    delay = seconds(value, what="delay")
+    if delay > _MAX_DELAY:
+        raise OptionError(f"delay is in seconds, at most 100 years of them, not {value!r}", setting="delay")
+    return delay
 
 
 def _timeout(value: Any) -> float:
@@ -110,6 +118,8 @@ def _run_at(value: Any) -> float:
             f"run_at has no time zone: {value!r}; add one, as in value.replace(tzinfo=UTC) or .astimezone()",
             setting="run_at",
         )
+    if value.year not in _YEARS:
+        raise OptionError(f"run_at is in the years {_YEARS[0]} to {_YEARS[-1]}, not {value!r}", setting="run_at")
     return value.timestamp()
 
 
@@ -131,8 +141,17 @@ def _on_duplicate(value: object) -> str:
 
 def _headers(value: object) -> dict[str, str] | None:
     if not isinstance(value, Mapping):
-        raise OptionError(f"headers are a mapping from text to text, not {value!r}", setting="headers")
+        raise OptionError(
+            f"headers are a mapping from text to text, not of type {type(value).__qualname__}", setting="headers"
+        )
+    size = 0
     for pair in value.items():
+        size += sum(len(part) for part in pair if isinstance(part, str))
+        if size > MAX_HEADERS:
+            raise OptionError(
+                f"headers take {size} characters or more; the limit is {MAX_HEADERS}. Pass large ones as arguments",
+                setting="headers",
+            )
         if not all(isinstance(part, str) and _is_unicode(part) for part in pair):
             raise OptionError(f"headers map text to text; {pair[0]!r}: {pair[1]!r} does not", setting="headers")
     return dict(value) or None

@@ -11,7 +11,7 @@ from typing import Any, Final, Self, TypeVar, Unpack, overload
 from reinhardt_tasks.codec import Seal, ValueCodec
 from reinhardt_tasks.config import QueueConfig, url_from, with_environment
 from reinhardt_tasks.contract import MAX_BATCH, TaskBackend
-from reinhardt_tasks.errors import ConfigurationError, DuplicateTaskError, QueueError
+from reinhardt_tasks.errors import ArgumentError, ConfigurationError, DuplicateTaskError, QueueError
 from reinhardt_tasks.executor import Executable, TaskExecutor, payload_of
 from reinhardt_tasks.handle import TaskHandle
 from reinhardt_tasks.identity import AnyId, TaskId
@@ -53,7 +53,7 @@ class TaskQueue(TaskRegistry):
     ) -> None:
         super().__init__()
         self.middleware = _checked(middleware)
-        self._given = config or QueueConfig()
+        self._given = QueueConfig() if config is None else _settings(config)
         self._config: QueueConfig | None = None
         self._seal: Seal | None = None
         self._route = None if url is None else Route(url, self)
@@ -93,9 +93,9 @@ class TaskQueue(TaskRegistry):
             raise QueueError(
                 "the queue is in use already; configure it before the first message is sent or a worker starts"
             )
+        given = self._given if config is None else _settings(config)
         self._route = Route(url, self)
-        if config is not None:
-            self._given = config
+        self._given = given
         self._config = self._seal = None
 
     @contextlib.contextmanager
@@ -116,6 +116,8 @@ class TaskQueue(TaskRegistry):
 
         Raises ConfigurationError for a name that is taken, and for a registry that another queue includes.
         """
+        if not isinstance(registry, TaskRegistry):
+            raise ConfigurationError(f"include takes a TaskRegistry, not {registry!r}", setting="include")
         self.catalogue.include(registry.catalogue)
 
     # Connections --------------------------------------------------------------------------------------------------
@@ -187,7 +189,7 @@ class TaskQueue(TaskRegistry):
         error says in a note how many were stored before it.
         """
         handles: list[TaskHandle[Any]] = []
-        rest = iter(items)
+        rest = _each_of(items)
         try:
             while batch := [self._as_message(item) for item in itertools.islice(rest, MAX_BATCH)]:
                 puts = await self._to().sender.many(batch, connection)
@@ -274,7 +276,30 @@ _SENDINGS: Final[
 """What can be enqueued, and how."""
 
 
-def _checked(middleware: Sequence[Middleware]) -> tuple[Middleware, ...]:
+def _each_of(items: object) -> Iterator[Any]:
+    if isinstance(items, Iterable):
+        return iter(items)
+    raise ArgumentError(
+        f"enqueue_many takes an iterable of messages, not {items!r}; pass [message], or call queue.enqueue(message)",
+        where="the items",
+        given=type(items).__qualname__,
+    )
+
+
+def _settings(config: object) -> QueueConfig:
+    if isinstance(config, QueueConfig):
+        return config
+    raise ConfigurationError(
+        f"config is a QueueConfig, not of type {type(config).__qualname__}; write QueueConfig(name='mail', …)",
+        setting="config",
+    )
+
+
+def _checked(middleware: object) -> tuple[Middleware, ...]:
+    if not isinstance(middleware, Sequence):
+        raise ConfigurationError(
+            f"middleware takes a list, not {middleware!r}; write middleware=[…]", setting="middleware"
+        )
     for layer in middleware:
         if not isinstance(layer, Middleware):
             raise ConfigurationError(

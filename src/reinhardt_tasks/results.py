@@ -136,7 +136,7 @@ def _failed(record: Record) -> ExecutionFailedError:
     kind: type[ExecutionFailedError] = ExecutionFailedError
     facts: dict[str, Any] = {}
     if error.reason is Reason.TIMEOUT:
-        kind, facts = TaskTimeoutError, {"message": f"Task {record.name} ({record.id}): {error.message}"}
+        kind = TaskTimeoutError
     elif error.reason is Reason.RETRIES_SPENT:
         kind, facts = MaxRetriesExceededError, {"attempts": record.attempts}
     failure = kind(

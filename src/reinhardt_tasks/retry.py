@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -13,10 +14,21 @@ Seconds = float | timedelta
 
 def seconds(value: Seconds, *, what: str, minimum: float = 0.0) -> float:
     """`value` as finite seconds. Raises ValueError naming `what` when it is below `minimum` or no number."""
-    number = value.total_seconds() if isinstance(value, timedelta) else value
-    if isinstance(number, bool) or not isinstance(number, int | float) or not math.isfinite(number) or number < minimum:
+    number = _finite(value.total_seconds() if isinstance(value, timedelta) else value)
+    if number is None or number < minimum:
         raise ValueError(f"{what} is a finite number of seconds or a timedelta, at least {minimum:g}, not {value!r}")
-    return float(number)
+    return number
+
+
+def _finite(value: object) -> float | None:
+    """`value` as a float, None unless it is a finite number; a boolean is none."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:  # a whole number beyond every float
+        return None
+    return number if math.isfinite(number) else None
 
 
 class Retry(Exception):  # noqa: N818 - raised as a request, as in `raise Retry(after=5)`
@@ -48,15 +60,11 @@ class RetryStrategy:
     give_up_on: tuple[type[BaseException], ...] = ()
 
     def __post_init__(self) -> None:
-        if isinstance(self.max_retries, bool) or not isinstance(self.max_retries, int) or self.max_retries < 0:
-            raise ValueError(f"max_retries is a whole number, 0 or more, not {self.max_retries!r}")
+        _check_whole(self.max_retries, "max_retries")
         object.__setattr__(self, "initial_delay", seconds(self.initial_delay, what="initial_delay"))
         object.__setattr__(self, "max_delay", seconds(self.max_delay, what="max_delay"))
-        multiplier = self.multiplier
-        if isinstance(multiplier, bool) or not isinstance(multiplier, int | float):
-            raise ValueError(f"multiplier is a finite number above 0, not {multiplier!r}")
-        if not math.isfinite(multiplier) or multiplier <= 0:
-            raise ValueError(f"multiplier is a finite number above 0, not {multiplier!r}")
+        _check_multiplier(self.multiplier)
+        _check_flag(self.jitter, "jitter")
         object.__setattr__(self, "retry_on", _exceptions(self.retry_on, "retry_on"))
         object.__setattr__(self, "give_up_on", _exceptions(self.give_up_on, "give_up_on"))
 
@@ -138,16 +146,33 @@ class RetryStrategy:
         return min(self.max_delay, grown)
 
 
+def _check_whole(value: object, what: str) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise ValueError(f"{what} is a whole number, 0 or more, not {value!r}")
+
+
+def _check_multiplier(value: object) -> None:
+    number = _finite(value)
+    if number is None or number <= 0:
+        raise ValueError(f"multiplier is a finite number above 0, not {value!r}")
+
+
+def _check_flag(value: object, what: str) -> None:
+    if not isinstance(value, bool):
+        raise ValueError(f"{what} is True or False, not {value!r}")
+
+
 ExceptionTypes = type[BaseException] | tuple[type[BaseException], ...]
 
 
-def _exceptions(value: ExceptionTypes, what: str) -> tuple[type[BaseException], ...]:
+def _exceptions(value: object, what: str) -> tuple[type[BaseException], ...]:
     """`value` as a tuple of exception classes; ValueError naming `what` otherwise."""
-    kinds = (value,) if isinstance(value, type) else tuple(value)
-    for kind in kinds:
+    kinds: list[type[BaseException]] = []
+    for kind in value if isinstance(value, Iterable) else (value,):
         if not (isinstance(kind, type) and issubclass(kind, BaseException)):
             raise ValueError(f"{what} takes exception classes, not {kind!r}")
-    return kinds
+        kinds.append(kind)
+    return tuple(kinds)
 
 
 @dataclass(slots=True)

@@ -10,7 +10,7 @@ from reinhardt_tasks.backends.immediate import ImmediateBackend
 from reinhardt_tasks.config import masked
 from reinhardt_tasks.connections import Connections
 from reinhardt_tasks.contract import TaskBackend
-from reinhardt_tasks.errors import SerializationError
+from reinhardt_tasks.errors import ConfigurationError, SerializationError
 from reinhardt_tasks.lifespan import Lifespans
 from reinhardt_tasks.message import Claim, Outcome, decode_envelope
 from reinhardt_tasks.runner import Runner, Tasks
@@ -27,13 +27,23 @@ class Route:
     __slots__ = ("origin", "sender", "url")
 
     def __init__(self, place: str | TaskBackend, tasks: Tasks) -> None:
-        self.origin = connect(place) if isinstance(place, str) else place
+        self.origin = _backend(place)
         self.url = masked(place) if isinstance(place, str) else f"{place.name}://"
         immediate = isinstance(self.origin, ImmediateBackend)
         if isinstance(self.origin, ImmediateBackend):
             self.origin.bind(InPlace(tasks).run)
         # A task that runs inside an enqueue may enqueue others and wait for them: none of them may wait for the first.
         self.sender = Sender(Connections(self.origin.sibling), tasks.middleware, alone=immediate)
+
+
+def _backend(place: object) -> TaskBackend:
+    if isinstance(place, TaskBackend):
+        return place
+    if isinstance(place, str):
+        return connect(place)
+    raise ConfigurationError(
+        f"a queue is given a URL, such as 'sqlite:///tasks.db', or a TaskBackend, not {place!r}", setting="url"
+    )
 
 
 class InPlace:

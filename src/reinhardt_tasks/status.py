@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Final
+from typing import Final, Self
 
 from reinhardt_tasks.errors import TransitionError
 
@@ -60,9 +60,9 @@ class TaskPriority(int):
 
     __slots__ = ()
 
-    def __new__(cls, value: int = 5) -> TaskPriority:
+    def __new__(cls, value: int = 5) -> Self:
         """The priority `value`; booleans and fractions are refused like numbers out of range."""
-        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 9:
+        if type(value) not in {int, cls} or not 0 <= value <= 9:
             raise ValueError(f"a priority is a whole number from 0 to 9 (9 is served first), not {value!r}")
         return super().__new__(cls, value)
 

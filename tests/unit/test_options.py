@@ -56,6 +56,10 @@ def test_the_check_knows_every_option_there_is() -> None:
         ({"delay": float("nan")}, "finite"),
         ({"delay": "5"}, "finite number of seconds"),
         ({"delay": None}, "finite number of seconds"),
+        ({"delay": 1e300}, "at most 100 years"),
+        ({"delay": timedelta.max}, "at most 100 years"),
+        ({"run_at": datetime.max.replace(tzinfo=UTC)}, "1970 to 9998"),
+        ({"run_at": datetime.min.replace(tzinfo=UTC)}, "1970 to 9998"),
         ({"run_at": datetime(2030, 1, 1)}, "no time zone"),  # noqa: DTZ001 - that is the mistake
         ({"run_at": 5}, "datetime"),
         ({"run_at": NINE, "delay": 5}, "exclude each other"),
@@ -71,6 +75,7 @@ def test_the_check_knows_every_option_there_is() -> None:
         ({"headers": ["a"]}, "mapping"),
         ({"headers": {"a": 1}}, "'a': 1"),
         ({"headers": {"a": "\udc00"}}, "text to text"),
+        ({"headers": {"a": "x" * 40_000, "b": "x" * 40_000}}, "80002 characters or more; the limit is 65536"),
     ],
 )
 def test_an_impossible_option_is_refused_by_its_name(options, says) -> None:

@@ -14,6 +14,7 @@ import pytest
 from reinhardt_tasks.backends.memory import MemoryBackend
 from reinhardt_tasks.config import QueueConfig
 from reinhardt_tasks.errors import (
+    ArgumentError,
     ConfigurationError,
     QueueError,
     SignatureError,
@@ -115,6 +116,34 @@ def test_keys_may_come_from_the_environment(monkeypatch) -> None:
     assert queue.config.secret_keys == (KEY,)
     monkeypatch.delenv("REINHARDT_TASKS_SECRET_KEYS")
     assert TaskQueue(MemoryBackend(), QueueConfig(secret_keys=[KEY])).seal.open(send.message().body)
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: TaskQueue(3), "a URL, such as 'sqlite:///tasks.db', or a TaskBackend, not 3"),
+        (lambda: TaskQueue("memory://", {"name": "mail"}), "a QueueConfig, not of type dict"),
+        (lambda: TaskQueue(config="mail"), "a QueueConfig, not of type str"),
+        (lambda: TaskQueue().configure("memory://", {}), "QueueConfig, not of type dict; write QueueConfig"),
+        (lambda: TaskQueue().configure(None), "a TaskBackend, not None"),
+        (lambda: TaskQueue().override(3).__enter__(), "a TaskBackend, not 3"),
+        (lambda: TaskQueue().include(len), "takes a TaskRegistry, not <built-in function len>"),
+        (lambda: TaskQueue(middleware=Middleware()), r"write middleware=\[…\]"),
+    ],
+)
+def test_what_is_no_setting_is_refused_where_it_is_given(make, says) -> None:
+    """With what may stand there; not by an AttributeError at the first message."""
+    with pytest.raises(ConfigurationError, match=says):
+        make()
+
+
+async def test_one_item_is_not_many() -> None:
+    """The slip is named, and the way to write it."""
+    queue = TaskQueue("memory://")
+    message = queue.task(name="send")(lambda: None).message()
+    for item in (message, None):
+        with pytest.raises(ArgumentError, match=r"pass \[message\], or call queue\.enqueue\(message\)"):
+            await queue.enqueue_many(item)
 
 
 def test_middleware_is_made_of_instances() -> None:

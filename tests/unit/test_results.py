@@ -68,9 +68,20 @@ def test_spent_retries_tell_their_number() -> None:
 
 
 def test_a_time_limit_is_told_as_the_worker_told_it() -> None:
-    """The limit that counted may be the call's own."""
+    """The limit that counted may be the call's own. What to do is said with it."""
     told = ErrorRecord("TaskTimeoutError", "it ran longer than its limit of 3 s", "", Reason.TIMEOUT)
-    assert "limit of 3 s" in str(failure_in(record(TaskStatus.FAILURE, told)))
+    assert str(failure_in(record(TaskStatus.FAILURE, told))) == (
+        f"Task app.send ({ID}): it ran longer than its limit of 3 s. Raise its `timeout=`, or give it less to do."
+    )
+
+
+def test_an_error_that_ends_a_sentence_does_not_end_ours_twice() -> None:
+    """The worker's text may bring its own full stop."""
+    told = ErrorRecord("E", "no route. \n", "", Reason.BAD_PAYLOAD)
+    failure = failure_in(record(TaskStatus.FAILURE, told))
+    assert isinstance(failure, ExecutionFailedError)
+    assert str(failure) == f"Task app.send ({ID}) failed: E: no route. Repair the cause, then requeue it."
+    assert failure.error_message == "no route. \n"
 
 
 @pytest.mark.parametrize(
