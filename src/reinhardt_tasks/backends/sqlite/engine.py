@@ -78,10 +78,11 @@ class Engine:
         forking.release(self)
 
     def stop(self) -> None:
-        """As `close`, at the end of the interpreter."""
+        """As `close`, at the end of the interpreter; a `close` that a loop's own end brings later finds nothing to do."""
         for part in (self._watcher, self._reader, self._writer):
             if part is not None:
                 part.stop(_AT_EXIT)
+        self._watcher = self._reader = self._writer = None
 
     def connections(self) -> list[apsw.Connection]:
         """All that are open; see forking.Forkable."""
