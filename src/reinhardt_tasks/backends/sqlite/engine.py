@@ -78,7 +78,7 @@ class Engine:
         forking.release(self)
 
     def stop(self) -> None:
-        """As `close`, at the end of the interpreter; a `close` that comes later, by a loop's end, finds nothing to do."""
+        """As `close`, at the end of the interpreter. A `close` that comes later finds nothing to do."""
         for part in (self._watcher, self._reader, self._writer):
             if part is not None:
                 part.stop(_AT_EXIT)
