@@ -85,6 +85,8 @@ class SqliteBackend(TaskBackend):
         """See TaskBackend.close. What was asked for before is finished first."""
         await super().close()
         engine, self._engine = self._running, None
+        self._opening = asyncio.Lock()  # it may be opened again under another loop
+        self._heard.clear()
         if engine is not None:
             await engine.close()
 

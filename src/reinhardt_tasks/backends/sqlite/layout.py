@@ -103,7 +103,7 @@ def to_record(row: tuple[Any, ...]) -> Record:
         started_at=row[10],
         finished_at=row[11],
         waiting_on=row[12],
-        worker=row[13] if status in _WITH_HOLDER else None,
+        worker=row[13] if status in _WITH_HOLDER and row[10] is not None else None,
         unique_key=row[14],
         workflow=None if row[15] is None else TaskId(row[15]),
         cancelling=bool(flags & CANCELLING),

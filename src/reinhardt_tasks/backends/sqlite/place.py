@@ -77,13 +77,16 @@ def absolute(path: str | os.PathLike[str]) -> str:
     return str(Path(text).resolve())  # SQLite follows links, and keeps its log beside the file itself
 
 
-def check_place(path: str) -> None:
-    """Raise unless a database can live at `path`: in a directory that exists, on a file system of this machine."""
+def check_place(path: str, *, mounts: str | None = None) -> None:
+    """Raise unless a database can live at `path`: in a directory that exists, on a file system of this machine.
+
+    `mounts` are the lines of /proc/mounts, by default this system's.
+    """
     if not Path(path).parent.is_dir():
         raise DirectoryMissingError(backend="sqlite", place=path)
     if Path(path).is_dir():
         raise BackendError(f"{path} is a directory. Name a file in the URL.", backend="sqlite", place=path)
-    kind = file_system(path, _mounts())
+    kind = file_system(path, _mounts() if mounts is None else mounts)
     if kind in _SHARED_BY_HOSTS:
         raise ConfigurationError(
             f"{path} is on a {kind} file system, which may be shared by several machines; SQLite's locks and shared "

@@ -20,7 +20,7 @@ WHERE e.child = ?1 AND p.status >= {FAILURE}
 -- The finished message ?1 is PENDING and as good as new, but stands nowhere yet. ?2 now.
 UPDATE messages
 SET stage = {BLOCKED}, status = {PENDING}, flags = flags & ~({CANCELLING} | {ORPHANED} | {EXPIRED}), seq = 0,
-    attempts = 0, losses = 0, unknowns = 0, worker = NULL, run_at = NULL, updated_at = ?2, started_at = NULL,
+    attempts = 0, losses = 0, unknowns = 0, run_at = NULL, updated_at = ?2, started_at = NULL,
     finished_at = NULL, expires_at = NULL, progress = NULL, error = NULL, result = NULL
 WHERE no = ?1
 

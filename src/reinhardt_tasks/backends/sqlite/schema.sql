@@ -12,7 +12,8 @@ CREATE TABLE messages (
     flags       INTEGER NOT NULL DEFAULT 0,
     seq         INTEGER NOT NULL DEFAULT 0,     -- its place in line; 0: to be given when it becomes ready
     claims      INTEGER NOT NULL DEFAULT 0,     -- how often it was claimed; with `worker` the fencing token
-    settled     INTEGER NOT NULL DEFAULT 0,     -- the claim settled last by its holder
+    settled     INTEGER NOT NULL DEFAULT 0,     -- the claim settled last by its holder: by `worker`, or, when it was
+    settler     TEXT,                           -- claimed again since, by `settler`
     attempts    INTEGER NOT NULL DEFAULT 0,
     losses      INTEGER NOT NULL DEFAULT 0,
     unknowns    INTEGER NOT NULL DEFAULT 0,

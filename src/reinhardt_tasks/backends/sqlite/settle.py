@@ -132,10 +132,9 @@ class Verdicts:
         """The fence's word on `outcome`, whose message stands as `row` says; noted down if it is to be carried out."""
         if row is None or row[1] != outcome.id:
             return Settled.LOST
-        no, _, stage, claims, settled, holder, flags, _, _, _ = row
+        no, _, stage, claims, holder, settled, settler, flags, *_ = row
         if stage != _CLAIMED or claims != outcome.number or holder != self._worker:
-            # While another claim is newer, `worker` is its holder; who had this one the number alone tells.
-            repeated = settled == outcome.number > 0 and (claims > settled or holder in {self._worker, None})
+            repeated = settled == outcome.number and settler == self._worker
             return Settled.ALREADY if repeated else Settled.LOST
         if no in self._taken:
             return Settled.ALREADY
@@ -149,7 +148,7 @@ class Verdicts:
         return Settled.SETTLED
 
     def _note(self, outcome: Outcome, row: tuple[Any, ...]) -> None:
-        no, claims, flags = row[0], row[3], row[6]
+        no, claims, flags = row[0], row[3], row[7]
         raised = outcome.kind is OutcomeKind.FAILURE or outcome.kind is OutcomeKind.RETRY
         if outcome.kind in _FALLS:
             fall = (no, _FALLS[outcome.kind], claims, raised, outcome.payload or None, self._now, 0)
@@ -162,7 +161,7 @@ class Verdicts:
 
     def _run_again(self, outcome: Outcome, row: tuple[Any, ...]) -> tuple[Any, ...]:
         """The values of `run_again`: a retry or a delayed release gets a new place in line, another release its own."""
-        no, losses, seq, run_at = row[0], row[7], row[8], row[9]
+        no, losses, seq, run_at = row[0], *row[8:]
         retry = outcome.kind is OutcomeKind.RETRY
         if retry or outcome.delay > 0:
             run_at, seq = self._now + outcome.delay, 0

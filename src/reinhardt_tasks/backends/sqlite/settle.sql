@@ -25,8 +25,9 @@ SELECT no FROM messages WHERE no IN (SELECT value FROM json_each(?1)) AND flags 
 
 -- name: offered
 -- Where the messages of outcomes stand. ?1 a list of row numbers.
--- Answers (no, id, stage, claims, settled, worker, flags, losses, seq, run_at).
-SELECT m.no, m.id, m.stage, m.claims, m.settled, m.worker, m.flags, m.losses, m.seq, m.run_at
+-- Answers (no, id, stage, claims, worker, settled, who settled that, flags, losses, seq, run_at).
+SELECT m.no, m.id, m.stage, m.claims, m.worker, m.settled, iif(m.claims > m.settled, m.settler, m.worker), m.flags,
+    m.losses, m.seq, m.run_at
 FROM json_each(?1) j CROSS JOIN messages m ON m.no = j.value
 
 -- name: number_of
@@ -38,6 +39,6 @@ SELECT id, no FROM messages WHERE id = ?1
 -- ?1 no, ?2 stage, ?3 status, ?4 attempts to add, ?5 unknowns to add, ?6 run_at, ?7 seq, ?8 error or NULL for the one
 -- before, ?9 now.
 UPDATE messages
-SET stage = ?2, status = ?3, settled = claims, attempts = attempts + ?4, unknowns = unknowns + ?5, run_at = ?6,
+SET stage = ?2, status = ?3, settled = claims, settler = worker, attempts = attempts + ?4, unknowns = unknowns + ?5, run_at = ?6,
     seq = ?7, error = coalesce(?8, error), updated_at = ?9
 WHERE no = ?1

@@ -41,7 +41,7 @@ def expire(store: Store) -> tuple[int, int]:
     room, expired, deleted = MAX_BATCH, 0, 0
     for (queue,) in store.rows(_SQL["ended_queues"]):
         for status in _ENDS:
-            over = store.rows(_SQL["over"], queue, status, store.now, room)
+            over = store.rows(_SQL["over"], queue, status, store.now)
             results, records = _let_go(store, status, over)
             room -= len(over)
             expired += results

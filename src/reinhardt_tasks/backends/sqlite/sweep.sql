@@ -11,7 +11,7 @@ WITH RECURSIVE line (queue) AS (
 SELECT queue FROM line WHERE queue IS NOT NULL
 
 -- name: over
--- At most ?4 finished messages of the queue ?1 and the status ?2 to be looked at at ?3, as (no, flags, when the record
+-- Finished messages of the queue ?1 and the status ?2 to be looked at at ?3, as (no, flags, when the record
 -- may be forgotten, the number of the unfinished message that ends its workflow).
 SELECT m.no, m.flags,
     max(m.finished_at + max(m.result_ttl, iif(m.status = {SUCCESS}, {TOMBSTONE_TTL}, {DEAD_LETTER_TTL})),
@@ -19,7 +19,7 @@ SELECT m.no, m.flags,
     (SELECT e.no FROM messages e WHERE e.id = m.workflow AND e.stage < {ENDED})
 FROM messages m INDEXED BY messages_ended
 WHERE m.stage = {ENDED} AND m.queue = ?1 AND m.status = ?2 AND m.expires_at <= ?3
-LIMIT ?4
+LIMIT {MAX_BATCH}
 
 -- name: drop_result
 -- The result of the message ?1 is over; its record is until ?2.
