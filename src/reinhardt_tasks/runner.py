@@ -12,6 +12,7 @@ import contextvars
 import time
 import types
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from enum import Enum
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
@@ -470,7 +471,12 @@ class LoopPools:
 
     async def run_in_thread(self, run: Run, call: Callable[[], Any], context: contextvars.Context) -> Any:
         """See Pools."""
-        value, error = await asyncio.get_running_loop().run_in_executor(None, context.run, _ended, call)
+        # Not the loop's own executor: tasks that enqueue others in place, and wait, would use up its few threads.
+        executor = ThreadPoolExecutor(1, thread_name_prefix="reinhardt-tasks-run")
+        try:
+            value, error = await asyncio.get_running_loop().run_in_executor(executor, context.run, _ended, call)
+        finally:
+            executor.shutdown(wait=False)
         if error is not None:
             raise error
         return value

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -148,8 +149,10 @@ def test_a_task_of_another_queue_is_not_found() -> None:
     """Asking the wrong outbox is a mistake of the test."""
     shop, other = Shop(), Shop()
     stranger = other.queue.task(name="stranger")(lambda: None)
-    with capture(shop.queue) as outbox, pytest.raises(TaskNotFoundError):
-        outbox.calls(stranger)
+    with capture(shop.queue) as outbox:
+        for no_task in (stranger, len, "count", Path):
+            with pytest.raises(TaskNotFoundError, match=r"pass what @queue\.task made"):
+                outbox.calls(no_task)  # type: ignore[call-overload]
 
 
 # drain ----------------------------------------------------------------------------------------------------------------
@@ -308,6 +311,19 @@ def test_immediate_works_for_plain_code() -> None:
     """Also with a plain function, which runs in a thread."""
     shop = Shop("immediate://")
     assert shop.count.enqueue_sync("abc").result_sync() == 3
+
+
+def test_plain_tasks_that_enqueue_plain_tasks_do_not_wait_for_each_other() -> None:
+    """However deep, and however many at once: each has a thread of its own."""
+    queue = TaskQueue("immediate://", QueueConfig(max_retries=0))
+
+    @queue.task
+    def nested(depth: int) -> int:
+        return depth and 1 + nested.enqueue_sync(depth - 1).result_sync(timeout=30)
+
+    with ThreadPoolExecutor(20) as pool:
+        assert list(pool.map(lambda depth: nested.enqueue_sync(depth).result_sync(timeout=30), [4] * 20)) == [4] * 20
+    assert nested.enqueue_sync(50).result_sync(timeout=30) == 50
 
 
 async def test_an_immediate_task_whose_provider_is_down_is_not_lost() -> None:
