@@ -69,7 +69,10 @@ class Catalogue(Home):
 
 def _taken(name: str, here: str, there: str) -> ConfigurationError:
     if here == there:
-        why = "its module is loaded twice, as a program and by import; start it as `python -m` with the imported name"
+        why = (
+            "it is registered twice, or its module is loaded twice, as a program and by import; register it once, and "
+            "start the program as `python -m` with the imported name"
+        )
     else:
         why = "give one of them another name, as in @queue.task(name='…')"
     return ConfigurationError(f"two tasks are called {name}, at {here} and at {there}: {why}", setting="name")

@@ -86,9 +86,12 @@ class Outbox:
         self._backend.set_result_of_task(known.name, known.returns.encode(value))
 
     def _known(self, task: Any) -> Task[Any, Any]:
-        known = self._queue.catalogue.executors.get(task) if isinstance(task, type) else self._queue.find(task.name)
+        name = task.name if isinstance(task, Task) else ""
+        known = self._queue.catalogue.executors.get(task) if isinstance(task, type) else self._queue.find(name)
         if known is None:
-            raise TaskNotFoundError(f"{task!r} is no task of the captured queue", name=repr(task))
+            raise TaskNotFoundError(
+                f"{task!r} is no task of the captured queue; pass what @queue.task made, of this queue", name=repr(task)
+            )
         return known
 
     def _call(self, task: Task[Any, Any], message: AnyMessage) -> Any:
