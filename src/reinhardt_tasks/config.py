@@ -14,8 +14,8 @@ from reinhardt_tasks.names import check_queue_name
 from reinhardt_tasks.retry import Seconds, seconds
 
 URL_VARIABLE: Final = "REINHARDT_TASKS_URL"
-_CREDENTIALS: Final = re.compile(r"(?P<user>^[A-Za-z][A-Za-z0-9+.-]*://[^:@/]*):.*@", re.DOTALL)
-_SECRET_OPTION: Final = re.compile(r"(?i)(?P<name>[?&;]\w*(?:password|passwd|secret|token)=)[^&;]*")
+_CREDENTIALS: Final = re.compile(r"(?P<user>^\s*[A-Za-z][A-Za-z0-9+.-]*://[^:@/]*):.*@", re.DOTALL)
+_SECRET_OPTION: Final = re.compile(r"(?i)(?P<name>[?&;]\w*(?:password|passwd|secret|token)\w*=)[^&;]*")
 
 
 @dataclass(frozen=True, kw_only=True)

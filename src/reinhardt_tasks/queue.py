@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar, Unpack, overload
 
-from reinhardt_tasks.codec import Seal, ValueCodec
+from reinhardt_tasks.codec import Limits, Seal, ValueCodec
 from reinhardt_tasks.config import QueueConfig, url_from, with_environment
 from reinhardt_tasks.contract import MAX_BATCH, TaskBackend
 from reinhardt_tasks.errors import ArgumentError, ConfigurationError, DuplicateTaskError, QueueError
@@ -28,7 +28,6 @@ from reinhardt_tasks.task import Task
 
 R = TypeVar("R")
 T = TypeVar("T")
-_PLAIN_RESULT: Final = ValueCodec(Any, where="the result")
 _NOT_CONFIGURED: Final = "(no URL yet)"
 _ABOUT_SENDING: Final = frozenset({"connection", "on_duplicate"})
 """Options that change nothing in the message."""
@@ -56,6 +55,7 @@ class TaskQueue(TaskRegistry):
         self._given = QueueConfig() if config is None else _settings(config)
         self._config: QueueConfig | None = None
         self._seal: Seal | None = None
+        self._plain: ValueCodec | None = None
         self._route = None if url is None else Route(url, self)
         self._used = False
         self.catalogue.door = self
@@ -96,7 +96,7 @@ class TaskQueue(TaskRegistry):
         given = self._given if config is None else _settings(config)
         self._route = Route(url, self)
         self._given = given
-        self._config = self._seal = None
+        self._config = self._seal = self._plain = None
 
     @contextlib.contextmanager
     def override(self, backend: str | TaskBackend) -> Iterator[TaskBackend]:
@@ -222,7 +222,7 @@ class TaskQueue(TaskRegistry):
 
         Raises ValueError for what is no id, ConfigurationError for a type that cannot travel.
         """
-        return TaskHandle(self, TaskId.parse(id), ValueCodec(type, where="the result"))
+        return TaskHandle(self, TaskId.parse(id), self._plain_result if type is Any else self._result_codec(type))
 
     async def send(self, message: Message[R], returns: ValueCodec, call: Call) -> TaskHandle[R]:
         """Store a message for the task it belongs to. Tasks call this; see `enqueue`."""
@@ -264,7 +264,17 @@ class TaskQueue(TaskRegistry):
     def _returns(self, message: AnyMessage) -> ValueCodec:
         """How the result of a message is read: by its task, as plain values where that is not known here."""
         task = self.find(message.name)
-        return _PLAIN_RESULT if task is None else task.returns
+        return self._plain_result if task is None else task.returns
+
+    @property
+    def _plain_result(self) -> ValueCodec:
+        """Reads results of no declared type."""
+        if self._plain is None:
+            self._plain = self._result_codec(Any)
+        return self._plain
+
+    def _result_codec(self, declared: Any) -> ValueCodec:
+        return ValueCodec(declared, where="the result", limits=Limits(max_size=self.config.max_size))
 
 
 _SENDINGS: Final[

@@ -85,6 +85,8 @@ def test_no_url_is_an_error_that_says_where_to_put_one(environment) -> None:
         ("redis://host/0?password=secret&x=1", "redis://host/0?password=***&x=1"),
         ("amqp://host/?ssl_password=secret", "amqp://host/?ssl_password=***"),
         ("redis://host:6379/0", "redis://host:6379/0"),
+        (" redis://u:secret@h", " redis://u:***@h"),
+        ("redis://h?secret_key=secret&db=1", "redis://h?secret_key=***&db=1"),
     ],
 )
 def test_a_shown_url_has_no_password(url, shown) -> None:

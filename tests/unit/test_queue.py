@@ -25,6 +25,7 @@ from reinhardt_tasks.message import AnyMessage, Envelope, decode_envelope
 from reinhardt_tasks.middleware import Middleware
 from reinhardt_tasks.queue import TaskQueue
 from reinhardt_tasks.registry import TaskRegistry
+from reinhardt_tasks.testing import drain
 
 KEY = "k" * 32
 NINE = datetime(2030, 1, 1, 9, tzinfo=UTC)
@@ -358,3 +359,19 @@ def test_a_forked_child_enqueues_for_itself(tmp_path) -> None:
 async def _stored(file: Path) -> list[str]:
     queue = TaskQueue(f"sqlite:///{file}")
     return [record.name for record in await (await queue.backend()).find()]
+
+
+@pytest.mark.parametrize("url", ["memory://", "sqlite:///{}/tasks.db"])
+async def test_every_handle_reads_what_the_queues_limit_allows(tmp_path, url) -> None:
+    """`max_size` holds for results however their handle was made: by the enqueue or from an id, with a type or not."""
+    queue = TaskQueue(url.format(tmp_path), QueueConfig(max_size=3_000_000))
+
+    @queue.task
+    async def make(size: int) -> bytes:
+        return b"x" * size
+
+    async with queue:
+        made = await make.enqueue(2_000_000)
+        await drain(queue)
+        for handle in (made, make.handle(made.id), queue.handle(made.id), queue.handle(made.id, type=bytes)):
+            assert len(await handle.result(timeout=0)) == 2_000_000
