@@ -81,6 +81,20 @@ async def test_cancelled_messages_leave_no_litter_behind() -> None:
     assert sum(isinstance(value, Entry) for value in gc.get_objects()) < 3000
 
 
+async def test_a_clock_set_back_keeps_no_dead_worker_alive() -> None:
+    """It is given up a lease later by the new time, not an hour later."""
+    clock = StillClock()
+    backend = MemoryBackend(clock=clock)
+    await backend.beat(Beat(worker="dead", number=1, lease=30.0))
+    clock.advance(-3600.0)
+    for _ in range(2):
+        await backend.sweep()
+        clock.advance(21.0)
+    assert [worker.suspected for worker in await backend.workers()] == [True]
+    await backend.sweep()
+    assert await backend.workers() == []
+
+
 async def put_many(backend: MemoryBackend, count: int, **options) -> list[AnyMessage]:
     """Fresh messages, stored."""
     batch = [message(**options) for _ in range(count)]
@@ -95,6 +109,7 @@ async def test_a_waiting_loop_that_was_closed_disturbs_nobody() -> None:
 
     def abandon() -> None:
         loop = asyncio.new_event_loop()
+        loop.set_exception_handler(lambda *_: None)  # it would tell of the task that is left behind
         abandoned.append(loop.create_task(backend.sibling().wait("gone", None, 60.0)))
         loop.call_soon(loop.stop)
         loop.run_forever()

@@ -255,7 +255,6 @@ class Messages:
                 del self._keys[key]
         if entry.held and entry.message.workflow is not None:
             self._held.get(entry.message.workflow, {}).pop(entry.id, None)
-        self._bell.ring(("message", entry.id), remember=False)
 
     def drop_unopened(self, now: float) -> int:
         """Cancel what was held for too long, with what waits for it; how many."""

@@ -47,6 +47,10 @@ class Member:
     heard: int = 0
     """The bell's count at its last exchange."""
 
+    def heard_at(self) -> float:
+        """When its beat came, or was missed."""
+        return self.beat_at if self.suspected_at is None else self.suspected_at
+
     @property
     def runs_suspect(self) -> bool:
         """Whether it holds a message that is run alone."""
@@ -98,6 +102,8 @@ class Workers:
         """Suspect the silent, give up the dead; how many workers were suspected, messages rescued, and poisoned."""
         suspected = rescued = poisoned = 0
         for member in list(self.members.values()):
+            if member.heard_at() > now:  # the clock was set back: a beat that lies ahead would never grow old
+                member.beat_at, member.suspected_at = now, None
             lease, age = member.beat.lease, now - member.beat_at
             if age < lease * 2 / 3:
                 continue

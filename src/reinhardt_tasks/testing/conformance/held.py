@@ -60,6 +60,28 @@ class HeldWorkflows:
         assert ids(await hand.claim(1)) == [put.id]
 
     @promise(_NEED)
+    async def test_a_workflow_that_was_started_is_not_dropped(self, stage: Stage) -> None:
+        """However long its messages wait in line after that."""
+        end = TaskId.new()
+        put = await stage.put_new(2, workflow=end, held=True)
+        await stage.backend.start_workflow(end)
+        await stage.advance(2 * HELD_TTL)
+        assert (await stage.sweep()).cancelled == 0
+        assert await stage.statuses(*put) == [TaskStatus.PENDING] * 2
+
+    @promise(_NEED)
+    async def test_a_requeue_does_not_start_what_is_held(self, stage: Stage) -> None:
+        """A message cancelled and requeued before its workflow starts still waits for that."""
+        end = TaskId.new()
+        put = await stage.put_one(workflow=end, held=True)
+        await stage.backend.cancel((put.id,))
+        await stage.backend.requeue((put.id,))
+        hand = await stage.hand()
+        assert await hand.claim(1) == []
+        assert await stage.backend.start_workflow(end) is True
+        assert ids(await hand.claim(1)) == [put.id]
+
+    @promise(_NEED)
     async def test_a_workflow_never_started_is_dropped(self, stage: Stage) -> None:
         """When its producer died between the put and the start, the sweep cancels it after HELD_TTL."""
         put = await stage.put_new(3, workflow=TaskId.new(), held=True)

@@ -99,9 +99,11 @@ class UniqueKeys:
 
     @promise(_NEED)
     async def test_a_requeue_takes_the_key_again(self, stage: Stage) -> None:
-        """A message back in line holds its key."""
+        """A message back in line holds its key, though another had it meanwhile."""
         first = await stage.put_one(unique_key="k")
         await stage.backend.cancel((first.id,))
+        second = await stage.put_one(unique_key="k")
+        await stage.backend.cancel((second.id,))
         assert await stage.backend.requeue((first.id,)) == [True]
         assert await stage.put(message(unique_key="k")) == [Put(first.id, created=False)]
 

@@ -230,6 +230,17 @@ class Workflows:
         assert await stage.statuses(parent, child) == [TaskStatus.PENDING, TaskStatus.CANCELLED]
 
     @promise(_NEED)
+    async def test_a_dependent_that_came_back_may_be_cancelled_by_hand(self, stage: Stage) -> None:
+        """Then the next requeue of its parent leaves it alone."""
+        parent, child = await _line(stage, 2)
+        await stage.backend.cancel((parent,))
+        await stage.backend.requeue((parent,))
+        await stage.backend.cancel((child,))
+        await stage.backend.cancel((parent,))
+        await stage.backend.requeue((parent,))
+        assert await stage.statuses(parent, child) == [TaskStatus.PENDING, TaskStatus.CANCELLED]
+
+    @promise(_NEED)
     async def test_a_dependent_comes_back_with_the_last_of_its_parents(self, stage: Stage) -> None:
         """While another parent stands failed it stays cancelled."""
         one, two = await stage.put_new(2)
