@@ -34,7 +34,7 @@ TaskError
     │   ├── BackendFullError            no room, or writing is refused
     │   ├── NotADatabaseError           the file is something else
     │   └── DirectoryMissingError       the file's directory does not exist
-    ├── BackendExecutionFailedError     the task failed inside the backend (also ExecutionFailedError)
+    ├── BackendExecutionFailedError     the backend refused what came of the task (also ExecutionFailedError)
     └── BackendTaskNotFoundError        the backend holds no such message (also TaskNotFoundError)
 
 Every class takes an optional text and keyword facts: `LeaseLostError(task_id=…, holder=…)` writes its own
@@ -392,7 +392,7 @@ class DirectoryMissingError(BackendError):
 
 
 class BackendExecutionFailedError(TaskExecutionError, ExecutionFailedError):
-    """The task failed inside a backend that runs it itself, such as ImmediateBackend."""
+    """The task ran, but the backend refused to store what came of it; `error_message` says why."""
 
     says = ExecutionFailedError.says
 

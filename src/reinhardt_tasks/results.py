@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from reinhardt_tasks.errors import (
+    BackendExecutionFailedError,
     ExecutionFailedError,
     MaxRetriesExceededError,
     ResultExpiredError,
@@ -137,6 +138,8 @@ def _failed(record: Record) -> ExecutionFailedError:
     facts: dict[str, Any] = {}
     if error.reason is Reason.TIMEOUT:
         kind = TaskTimeoutError
+    elif error.type == BackendExecutionFailedError.__name__:
+        kind = BackendExecutionFailedError
     elif error.reason is Reason.RETRIES_SPENT:
         kind, facts = MaxRetriesExceededError, {"attempts": record.attempts}
     failure = kind(

@@ -65,6 +65,3 @@ class TaskPriority(int):
         if type(value) not in {int, cls} or not 0 <= value <= 9:
             raise ValueError(f"a priority is a whole number from 0 to 9 (9 is served first), not {value!r}")
         return super().__new__(cls, value)
-
-
-DEFAULT_PRIORITY: Final = TaskPriority(5)

@@ -10,6 +10,7 @@ import pytest
 from pydantic import BaseModel
 
 from reinhardt_tasks.errors import (
+    BackendExecutionFailedError,
     ExecutionFailedError,
     MaxRetriesExceededError,
     ResultExpiredError,
@@ -50,6 +51,15 @@ def test_a_dead_letter_is_the_error_of_its_reason(reason, kind) -> None:
     assert (failure.error_type, failure.error_message) == ("app.SendError", "no route")
     assert failure.traceback_text == told.traceback
     assert "no route" in str(failure)
+
+
+def test_what_a_backend_refused_to_store_is_the_backends_failure() -> None:
+    """An ExecutionFailedError as well, as the task has no result."""
+    told = ErrorRecord("BackendExecutionFailedError", "the outcome cannot be stored: TooBig", "", Reason.BAD_RESULT)
+    failure = failure_in(record(TaskStatus.FAILURE, told))
+    assert isinstance(failure, BackendExecutionFailedError)
+    assert isinstance(failure, ExecutionFailedError)
+    assert "the outcome cannot be stored: TooBig" in str(failure)
 
 
 def test_the_workers_traceback_is_shown_with_ours() -> None:

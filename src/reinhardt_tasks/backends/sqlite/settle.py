@@ -14,6 +14,7 @@ from reinhardt_tasks.backends.sqlite.faults import DATA_ERRORS
 from reinhardt_tasks.backends.sqlite.layout import CANCELLING, CODES, KEEPER, PARENT, Stage, stage_for
 from reinhardt_tasks.backends.sqlite.statements import statements
 from reinhardt_tasks.backends.sqlite.store import Store, as_list
+from reinhardt_tasks.errors import BackendExecutionFailedError
 from reinhardt_tasks.message import ErrorRecord, Outcome, OutcomeKind, Reason, Settled
 from reinhardt_tasks.status import TaskStatus
 
@@ -45,7 +46,8 @@ def settle(store: Store, worker: str, outcomes: Sequence[Outcome]) -> list[Settl
 
 def _refused(outcome: Outcome, error: Exception) -> Outcome:
     """The failure that stands for an outcome the database refuses."""
-    record = ErrorRecord(type(error).__name__, f"the outcome cannot be stored: {error}", reason=Reason.BAD_RESULT)
+    text = f"the outcome cannot be stored: {type(error).__name__}: {error}"
+    record = ErrorRecord(BackendExecutionFailedError.__name__, text, reason=Reason.BAD_RESULT)
     return msgspec.structs.replace(outcome, kind=OutcomeKind.FAILURE, payload=record.encode(), delay=0.0)
 
 
@@ -125,7 +127,7 @@ class Verdicts:
         self._taken: set[int] = set()
         self._successes: list[Success] = []
         self._falls: dict[int, list[Fall]] = {code: [] for code in _FALLS.values()}
-        self._again: list[tuple[Any, ...]] = []
+        self._again: list[tuple[Outcome, tuple[Any, ...]]] = []
         self._told: list[int] = []
 
     def pass_on(self, outcome: Outcome, row: tuple[Any, ...] | None) -> Settled:
@@ -157,7 +159,7 @@ class Verdicts:
             cancelled = CODES[TaskStatus.CANCELLED]
             self._falls[cancelled].append((no, cancelled, claims, raised, None, self._now, 0))
         else:
-            self._again.append(self._run_again(outcome, row))
+            self._again.append((outcome, row))
 
     def _run_again(self, outcome: Outcome, row: tuple[Any, ...]) -> tuple[Any, ...]:
         """The values of `run_again`: a retry or a delayed release gets a new place in line, another release its own."""
@@ -177,11 +179,11 @@ class Verdicts:
 
     def carry_out(self) -> None:
         """Write what was noted down."""
-        if self._again:
-            self._store.run_many(_SQL["run_again"], self._again)
         told = set(self._told)
         if self._successes:
             endings.succeed(self._store, self._successes, [row[0] for row in self._successes if row[0] in told])
         for falls in self._falls.values():
             if falls:
                 endings.fall(self._store, falls, [row[0] for row in falls if row[0] in told])
+        if self._again:
+            self._store.run_many(_SQL["run_again"], [self._run_again(*note) for note in self._again])
