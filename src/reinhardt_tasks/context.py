@@ -9,13 +9,14 @@ from collections.abc import Mapping, MutableMapping
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, SupportsFloat
 
 from reinhardt_tasks.errors import QueueError, TaskCancelledError
 from reinhardt_tasks.identity import TaskId
 from reinhardt_tasks.message import Claim, Envelope, Progress
 
 _NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
+_LONGEST_NOTE: Final = 1000
 _logger = logging.getLogger("reinhardt_tasks.task")
 
 
@@ -84,14 +85,24 @@ class TaskContext:
     def progress(self, done: float, total: float | None = None, note: str = "") -> None:
         """Say how far the task is: `done` of `total`. A plain call: only the newest one is sent, by and by.
 
-        Raises ValueError for what is no finite number, and TypeError for a note that is no text.
+        A note is cut after 1,000 characters, and what is no valid Unicode in it is escaped. Raises ValueError for what
+        is no finite number, and TypeError for a note that is no text.
         """
-        for number in (done, total):
-            if number is not None and not math.isfinite(number):
-                raise ValueError(f"progress takes finite numbers, not {number!r}")
         if not isinstance(note, str):
             raise TypeError(f"progress takes text as its note, not {note!r}")
-        self._progress = Progress(float(done), None if total is None else float(total), note, time.time())
+        told = note[:_LONGEST_NOTE].encode("utf-8", "backslashreplace").decode()
+        self._progress = Progress(_finite(done), None if total is None else _finite(total), told, time.time())
+
+
+def _finite(number: object) -> float:
+    """`number` as a float, whatever kind of number it is. Raises ValueError unless it is a finite one."""
+    try:
+        value = float(number) if isinstance(number, SupportsFloat) else math.nan
+    except OverflowError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise ValueError(f"progress takes finite numbers, not {number!r}")
+    return value
 
 
 current_context: ContextVar[TaskContext] = ContextVar("reinhardt_tasks.current_task")

@@ -9,7 +9,7 @@ import pytest
 from reinhardt_tasks.context import TaskContext, current_context, current_task
 from reinhardt_tasks.errors import QueueError, TaskCancelledError
 from reinhardt_tasks.identity import TaskId
-from reinhardt_tasks.message import Claim, Envelope
+from reinhardt_tasks.message import Claim, Envelope, Progress
 
 ID = TaskId.new()
 
@@ -81,7 +81,7 @@ def test_the_newest_progress_is_kept() -> None:
     assert newest.at > 0
 
 
-@pytest.mark.parametrize("numbers", [(float("nan"),), (1, float("inf"))])
+@pytest.mark.parametrize("numbers", [(float("nan"),), (1, float("inf")), (10**400,), ("1",), (None,)])
 def test_progress_is_finite(numbers) -> None:
     """A mistake is told to the task that makes it."""
     with pytest.raises(ValueError, match="finite"):
@@ -92,6 +92,15 @@ def test_a_note_is_text() -> None:
     """Anything else would not travel."""
     with pytest.raises(TypeError, match="note"):
         context().progress(1, 2, 3)
+
+
+def test_a_note_always_travels() -> None:
+    """Whatever text it is: the task goes on, and so does the worker that sends it."""
+    run = context()
+    run.progress(1, note="\ud800" + "x" * 10_000)
+    newest = run.newest_progress
+    assert newest is not None
+    assert Progress.decode(newest.encode()).note == "\\ud800" + "x" * 999
 
 
 def test_log_records_name_the_run(caplog) -> None:
