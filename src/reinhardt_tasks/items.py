@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from typing import TypeVar
+from collections.abc import Iterable, Iterator
+from typing import Any, TypeVar
 
 from msgspec.structs import replace
 
@@ -53,3 +54,14 @@ def unsendable(item: object) -> ArgumentError:
     else:
         hint = "pass what task.message(…) returns, or an instance of a TaskExecutor"
     return ArgumentError(f"{item!r} cannot be enqueued: {hint}.", where="the item", given=type(item).__qualname__)
+
+
+def each_of(items: object) -> Iterator[Any]:
+    """What `enqueue_many` was given, one after the other. Raises ArgumentError for one item alone."""
+    if isinstance(items, Iterable):
+        return iter(items)
+    raise ArgumentError(
+        f"enqueue_many takes an iterable of messages, not {items!r}; pass [message], or call queue.enqueue(message)",
+        where="the items",
+        given=type(items).__qualname__,
+    )

@@ -11,11 +11,11 @@ from typing import Any, Final, Self, TypeVar, Unpack, overload
 from reinhardt_tasks.codec import Limits, Seal, ValueCodec
 from reinhardt_tasks.config import QueueConfig, url_from, with_environment
 from reinhardt_tasks.contract import MAX_BATCH, TaskBackend
-from reinhardt_tasks.errors import ArgumentError, ConfigurationError, DuplicateTaskError, QueueError
+from reinhardt_tasks.errors import ConfigurationError, DuplicateTaskError, QueueError
 from reinhardt_tasks.executor import Executable, TaskExecutor, payload_of
 from reinhardt_tasks.handle import TaskHandle
 from reinhardt_tasks.identity import AnyId, TaskId
-from reinhardt_tasks.items import revised, unsendable
+from reinhardt_tasks.items import each_of, revised, unsendable
 from reinhardt_tasks.lifespan import Lifespans
 from reinhardt_tasks.message import AnyMessage, Message, Put
 from reinhardt_tasks.middleware import Middleware
@@ -189,7 +189,7 @@ class TaskQueue(TaskRegistry):
         error says in a note how many were stored before it.
         """
         handles: list[TaskHandle[Any]] = []
-        rest = _each_of(items)
+        rest = each_of(items)
         try:
             while batch := [self._as_message(item) for item in itertools.islice(rest, MAX_BATCH)]:
                 puts = await self._to().sender.many(batch, connection)
@@ -284,16 +284,6 @@ _SENDINGS: Final[
     (TaskExecutor, TaskQueue._send_executor),  # noqa: SLF001
 )
 """What can be enqueued, and how."""
-
-
-def _each_of(items: object) -> Iterator[Any]:
-    if isinstance(items, Iterable):
-        return iter(items)
-    raise ArgumentError(
-        f"enqueue_many takes an iterable of messages, not {items!r}; pass [message], or call queue.enqueue(message)",
-        where="the items",
-        given=type(items).__qualname__,
-    )
 
 
 def _settings(config: object) -> QueueConfig:
