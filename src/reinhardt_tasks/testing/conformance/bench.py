@@ -275,4 +275,5 @@ async def _run(play: Play, suite: object, bench: Bench) -> None:
     async with contextlib.AsyncExitStack() as closing:
         stage = Stage(bench, closing)
         await stage.open()
-        await play(suite, stage)
+        async with asyncio.timeout(5 * LONG):
+            await play(suite, stage)

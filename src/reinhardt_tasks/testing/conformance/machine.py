@@ -116,9 +116,11 @@ class BackendMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.messages)
     @rule(pick=_picks)
     def put_again(self, pick: int) -> None:
-        """A repeated enqueue."""
+        """A repeated enqueue; also of what was deleted, unless others still name the deleted one as their parent."""
         again = self._pick(pick)
-        if all(parent in self.model.items for parent in again.waits_on):
+        named = any(again.id in item.message.waits_on for item in self.model.items.values())
+        known = again.id in self.model.items
+        if known or (not named and all(parent in self.model.items for parent in again.waits_on)):
             self._put(again)
 
     @rule(queue=_queues, length=st.integers(1, 3))
