@@ -81,7 +81,7 @@ class Faults:
 
     `refuse[verb]`: so many more calls fail before anything is done. `lose[verb]`: so many more are done, but their
     answer is lost; of the verbs in `lose_every_other` that of each second call. `break_with[verb]`: every call raises
-    this. `gates[verb]`: every call waits for this first.
+    this. `gates[verb]`: every call waits for this first; `late[verb]`: every answer does.
     """
 
     def __init__(self) -> None:
@@ -90,9 +90,12 @@ class Faults:
         self.lose_every_other: set[str] = set()
         self.break_with: dict[str, Exception] = {}
         self.gates: dict[str, threading.Event] = {}
+        self.late: dict[str, threading.Event] = {}
         self.calls: Counter[str] = Counter()
         self.exchanges: list[tuple[tuple[Outcome, ...], int, Exchange | None]] = []
         """The outcomes, the claims wanted and the answer of each exchange."""
+        self.most_held = 0
+        """The most messages that one worker held after an exchange of its own."""
         self._lock = threading.Lock()
 
     @contextlib.asynccontextmanager
@@ -109,6 +112,8 @@ class Faults:
         if refused:
             raise BackendUnavailableError(backend="flaky", place="here")
         yield
+        if verb in self.late:
+            await eventually_async(self.late[verb].is_set, timeout=60)
         with self._lock:
             lost = self._take(self.lose, verb)
         if lost or odd:
@@ -189,4 +194,6 @@ class FlakyBackend(MemoryBackend):
                 worker, outcomes, want=want, queues=queues, sequence=sequence, reports=reports, held=held
             )
             self.faults.exchanges[index] = (tuple(outcomes), want, answer)
+            held_now = [record.claims for record in await self.workers() if record.beat.worker == worker]
+            self.faults.most_held = max([self.faults.most_held, *held_now])
             return answer

@@ -12,10 +12,12 @@ from typing import Any
 
 import pytest
 
+from reinhardt_tasks.context import current_task
 from reinhardt_tasks.contract import MAX_BATCH
 from reinhardt_tasks.identity import TaskId
 from reinhardt_tasks.message import Beat, Orders, Outcome, OutcomeKind, Record, Report, Settled
 from reinhardt_tasks.queue import TaskQueue
+from reinhardt_tasks.retry import Retry
 from reinhardt_tasks.runner import Runner
 from reinhardt_tasks.status import TaskStatus
 from reinhardt_tasks.testing.clock import StillClock
@@ -162,6 +164,24 @@ async def test_a_claim_in_a_lost_answer_waits_for_nobody_else():
         assert here.runs == Counter([1])
 
 
+async def test_a_message_given_again_in_a_lost_answer_is_found():
+    """The call that settled its retry gave it back at once: it is not taken for the run that has ended."""
+    async with crew(slots=1) as here:
+        runs: list[int] = []
+
+        @here.queue.task
+        async def insisting() -> int:
+            runs.append(current_task().attempt)
+            if len(runs) < 4:
+                here.faults.lose["exchange"] = 1  # the answer to the call that will settle this
+                raise Retry(after=0)
+            return len(runs)
+
+        handle = await insisting.enqueue()
+        assert await handle.result(timeout=20) == 4
+        assert runs == [1, 2, 3, 4]
+
+
 async def test_calls_that_fail_are_repeated_with_the_same_outcomes():
     """Nothing was done, so nothing is lost either."""
     async with crew(slots=2) as here:
@@ -185,16 +205,16 @@ async def test_an_error_that_is_no_backend_s_ends_the_loop():
 
 async def test_a_busy_slot_does_not_hold_up_the_outcomes_of_others():
     """They are settled within a moment, also while more messages stand in line."""
-    async with crew(slots=2, prefetch=10) as here:
-        await here.queue.enqueue(here.held_up.message())
-        await eventually_async(lambda: here.slots.busy == 1)
-        ids = await here.enqueue(1)
-        await here.queue.enqueue_many(here.held_up.message() for _ in range(5))
-        began = time.monotonic()
-        await eventually_async(lambda: here.runs[1] and not here.exchanger.unsettled)
-        assert time.monotonic() - began < 0.5
-        assert (await here.records(ids))[0].status is TaskStatus.SUCCESS
-        assert here.slots.waiting
+    async with crew(slots=2, prefetch=10, poll_interval=60) as here:
+        slow = [here.held_up.message() for _ in range(6)]
+        quick = here.counted.message(1)
+        await here.queue.enqueue_many([slow[0], quick, *slow[1:]])
+        await eventually_async(lambda: here.runs[1])
+        ended_at = time.monotonic()
+        await eventually_async(lambda: not here.exchanger.unsettled)
+        assert time.monotonic() - ended_at < 0.5
+        assert (await here.records([quick.id]))[0].status is TaskStatus.SUCCESS
+        assert (here.slots.busy, len(here.slots.waiting)) == (2, 4)
 
 
 async def test_no_more_is_held_than_slots_and_allowance():

@@ -173,6 +173,12 @@ async def _cancelling_itself_at_the_end() -> None:
     own.cancel()
 
 
+async def _cancelling_itself_later() -> None:
+    own = asyncio.current_task()
+    assert own is not None
+    asyncio.get_running_loop().call_later(0.01, own.cancel)
+
+
 async def _swallowing_its_own_cancellation() -> None:
     own = asyncio.current_task()
     assert own is not None
@@ -201,11 +207,23 @@ async def test_a_task_that_cancels_its_own_slot_hurts_only_itself(odd, kind, cap
     """The slot lives on, and the messages behind it are not hit."""
     async with place(1) as here:
         pausing = here.task(_pausing)
-        here.feed(here.task(odd).message(), *(pausing.message() for _ in range(3)))
-        kinds = [outcome.kind for outcome in await here.ended(4)]
-        assert kinds == [kind, *[OutcomeKind.SUCCESS] * 3]
+        here.feed(pausing.message(), here.task(odd).message(), *(pausing.message() for _ in range(3)))
+        kinds = [outcome.kind for outcome in await here.ended(5)]
+        assert kinds == [OutcomeKind.SUCCESS, kind, *[OutcomeKind.SUCCESS] * 3]
         here.feed(pausing.message())
-        assert (await here.ended(5))[4].kind is OutcomeKind.SUCCESS
+        assert (await here.ended(6))[5].kind is OutcomeKind.SUCCESS
+
+
+async def test_a_slot_cancelled_in_its_sleep_is_still_woken():
+    """By a timer that a task has left behind."""
+    async with place(1) as here:
+        here.feed(here.task(_cancelling_itself_later).message())
+        await here.ended(1)
+        gate = asyncio.Event()
+        asyncio.get_running_loop().call_later(0.03, gate.set)  # behind the timer of the task
+        await gate.wait()
+        here.feed(here.task(nothing).message())
+        assert (await here.ended(2))[1].kind is OutcomeKind.SUCCESS
 
 
 class Defective(TaskQueue):

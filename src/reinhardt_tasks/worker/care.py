@@ -120,12 +120,21 @@ class Care:
         """Do what the backend says."""
         if not (orders.registered or self._disowned):
             self._disown()
-        self._disowned = not orders.registered
+            self._disowned = True
         for task_id in orders.cancel:
             self._cancel(task_id)
         if orders.drain and not self._stop.is_set():
             log.info("worker_drained_by_order worker=%s", self._worker)
             self._stop.set()
+
+    def obey_beat(self, orders: Orders) -> None:
+        """Do what the answer to a beat says. A beat that finds the worker given up has registered it anew.
+
+        The loss is then that of the old registration, of which an exchange may have told before: what has been claimed
+        since belongs to the new one.
+        """
+        self.obey(orders)
+        self._disowned = False
 
     def _disown(self) -> None:
         """The lease ran out and what was held belongs to others now; outcomes are still offered, the fence decides."""

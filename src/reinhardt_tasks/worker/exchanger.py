@@ -16,7 +16,7 @@ from typing import Final
 from reinhardt_tasks.contract import MAX_BATCH, TaskBackend
 from reinhardt_tasks.errors import BackendError, BackendUnavailableError, LeaseLostError
 from reinhardt_tasks.identity import TaskId
-from reinhardt_tasks.message import Claim, Exchange, Orders, Outcome, OutcomeKind, Report, Settled
+from reinhardt_tasks.message import Exchange, Orders, Outcome, OutcomeKind, Report, Settled
 from reinhardt_tasks.worker.patience import backoff
 from reinhardt_tasks.worker.prefetch import Allowance
 from reinhardt_tasks.worker.slots import Slots
@@ -176,11 +176,14 @@ class Exchanger:
         )
         self._unsure = False
         self._sending = []
-        self._accept(answer, outcomes, want, answer.claims if held is None else self._new(answer.claims, held))
+        self._accept(answer, outcomes, want)
 
     def held_ids(self) -> set[TaskId]:
-        """Every message this worker knows to be under its name."""
-        ids = {outcome.id for outcome in (*self._sending, *self._outcomes)}
+        """Every message this worker knows to be under its name when what is being sent is settled.
+
+        One of those that is still under its name then has been given to it anew, in an answer that was lost.
+        """
+        ids = {outcome.id for outcome in self._outcomes}
         ids.update(claim.id for claim in self._slots.waiting)
         ids.update(self._slots.running_ids())
         return ids
@@ -216,7 +219,8 @@ class Exchanger:
 
     # What the answer means ------------------------------------------------------------------------------------------
 
-    def _accept(self, answer: Exchange, outcomes: Sequence[Outcome], want: int, claims: list[Claim]) -> None:
+    def _accept(self, answer: Exchange, outcomes: Sequence[Outcome], want: int) -> None:
+        claims = answer.claims
         if Settled.LOST in answer.settled:
             self._log_lost(outcomes, answer.settled)
         if want:
@@ -233,10 +237,6 @@ class Exchanger:
             self.idle.set()
         else:
             self.idle.clear()
-
-    @staticmethod
-    def _new(claims: Sequence[Claim], held: set[TaskId]) -> list[Claim]:
-        return [claim for claim in claims if claim.id not in held]
 
     def _relisten(self) -> None:
         """Make the listener wait for the right thing: for messages only while none is known to be there."""

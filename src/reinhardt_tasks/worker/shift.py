@@ -28,7 +28,7 @@ from reinhardt_tasks.worker.watchdog import Watchdog
 log = logging.getLogger("reinhardt_tasks.worker")
 
 _LAST_SETTLE: Final = 10.0
-"""Seconds a worker that ends tries to settle its last outcomes; what it cannot is rescued when its lease ends."""
+"""Seconds a worker that ends tries at most to settle its last outcomes, and not for longer than its lease."""
 
 
 class ExitCode(IntEnum):
@@ -57,6 +57,7 @@ class Shift:
         self._stop = stop
         self._close = close
         self._grace = seconds(config.grace, what="grace")
+        self._lease = seconds(config.lease, what="lease")
         self._ended = asyncio.Event()
         self._left_behind = False
         self._slots = Slots(config.concurrency, runner, self._on_outcome)
@@ -73,9 +74,9 @@ class Shift:
         )
         self._heartbeat = Heartbeat(
             backend.sibling(),
-            lease=seconds(config.lease, what="lease"),
+            lease=self._lease,
             make_beat=self._care.make_beat,
-            on_orders=self._care.obey,
+            on_orders=self._care.obey_beat,
             may_live=self._care.may_live,
         )
         self._care.meet(self._exchanger, self._heartbeat)
@@ -151,12 +152,14 @@ class Shift:
         settling = asyncio.create_task(self._exchanger.keep_exchanging(), name="settle")
         try:
             left_behind = await self._finish_running()
-            await self._settle_all(settling)
+            deadline = time.monotonic() + min(_LAST_SETTLE, self._lease)
+            await self._settle_all(settling, deadline)
             await self._slots.close()
             await self._close_all(within=None if not left_behind else self._grace)
             for run in left_behind:
                 self._exchanger.add(self._runner.abandon(run))
-            await self._settle_all(settling)
+                deadline = time.monotonic() + min(_LAST_SETTLE, self._lease)
+            await self._settle_all(settling, deadline)
         finally:
             await _cancel([settling])
             await self._exchanger.close()
@@ -193,9 +196,8 @@ class Shift:
             async with asyncio.timeout(within):
                 await self._close()
 
-    async def _settle_all(self, settling: asyncio.Task[None]) -> None:
-        """Wait until every outcome is confirmed, for a while, and as long as there is who settles."""
-        deadline = time.monotonic() + _LAST_SETTLE
+    async def _settle_all(self, settling: asyncio.Task[None], deadline: float) -> None:
+        """Wait until every outcome is confirmed, or it is too late, or there is nobody who settles."""
         while self._exchanger.unsettled and time.monotonic() < deadline and not settling.done():
             self._exchanger.flush()
             await asyncio.sleep(0.01)
