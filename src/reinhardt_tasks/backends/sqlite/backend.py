@@ -12,6 +12,7 @@ from reinhardt_tasks.backends.sqlite import check, claims, members, operations, 
 from reinhardt_tasks.backends.sqlite.claims import Heard, Turn
 from reinhardt_tasks.backends.sqlite.connection import Settings
 from reinhardt_tasks.backends.sqlite.engine import Engine
+from reinhardt_tasks.backends.sqlite.store import Store
 from reinhardt_tasks.backends.sqlite.sweep import sweep
 from reinhardt_tasks.backends.sqlite.watch import EndWatch, ScheduleWatch, WorkWatch
 from reinhardt_tasks.contract import MAX_BATCH, TaskBackend
@@ -132,7 +133,13 @@ class SqliteBackend(TaskBackend):
             )
         if len(messages) > MAX_BATCH:
             raise ValueError(f"{len(messages)} messages in one put; the most is {MAX_BATCH}, put the rest in another")
-        return await self._open_engine.write(lambda store: puts.put(store, messages, guard))
+        engine = self._open_engine
+
+        def work(store: Store) -> list[Put]:
+            return puts.put(store, messages, guard)
+
+        done = engine.write_at_once(work) if len(messages) == 1 else None
+        return await engine.write(work) if done is None else done[0]
 
     async def start_workflow(self, workflow: TaskId) -> bool:
         """See TaskBackend.start_workflow."""

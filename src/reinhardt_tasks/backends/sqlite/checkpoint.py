@@ -28,6 +28,11 @@ class Checkpoints:
         self._pages = pages
         return apsw.SQLITE_OK
 
+    @property
+    def due(self) -> bool:
+        """Whether the log has grown long enough to be copied, which takes a while."""
+        return self._pages >= self._next
+
     def after_commit(self) -> None:
         """Copy the log if it has grown long. A failure is no harm: the log is whole, and a later commit tries again."""
         if self._pages < SOON:

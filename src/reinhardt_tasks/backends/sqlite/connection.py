@@ -44,6 +44,11 @@ class Settings(NamedTuple):
     patience: float
 
 
+def busy_milliseconds(patience: float) -> int:
+    """How long SQLite itself waits for a lock, for a connection with so many seconds of patience."""
+    return int(min(BUSY_TIMEOUT, patience) * 1000)
+
+
 def library_version() -> tuple[int, ...]:
     """The version of the SQLite in use."""
     return tuple(int(part) for part in apsw.sqlite_lib_version().split("."))
@@ -88,7 +93,7 @@ def _connect(path: str, patience: float) -> apsw.Connection:
     connection = apsw.Connection(path)
     # A forked child closes what it inherited; that must not checkpoint or delete its parent's log.
     connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0)
-    connection.set_busy_timeout(int(min(BUSY_TIMEOUT, patience) * 1000))
+    connection.set_busy_timeout(busy_milliseconds(patience))
     for pragma in (f"cache_size = -{_CACHE_KIB}", "mmap_size = 0", "temp_store = memory", "trusted_schema = 0"):
         connection.execute(f"PRAGMA {pragma}")
     return connection

@@ -60,6 +60,11 @@ class Lane(Generic[C]):
         self._jobs.put(Job(work, future))
         return await future
 
+    @property
+    def empty(self) -> bool:
+        """Whether nothing waits to be done."""
+        return self._jobs.empty()
+
     async def close(self) -> None:
         """Finish what was handed in, close the connection, end the thread."""
         ended = asyncio.get_running_loop().create_future()

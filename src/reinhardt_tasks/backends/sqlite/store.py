@@ -10,13 +10,15 @@ from typing import Any, Final
 import apsw
 import msgspec
 
-from reinhardt_tasks.backends.sqlite.connection import jitter
+from reinhardt_tasks.backends.sqlite.connection import busy_milliseconds, jitter
 from reinhardt_tasks.backends.sqlite.statements import statements
 
 _SQL = statements("store")
 _BEGIN: Final = "BEGIN IMMEDIATE"
 _LOAD: Final = _SQL["load_counters"]
 _SAVE: Final = _SQL["save_counters"]
+_NEWEST: Final = 0.2
+"""How much the newest commit counts in the average of what commits take."""
 _encode = msgspec.json.Encoder().encode
 
 
@@ -38,8 +40,11 @@ class Store:
         self.now = 0.0
         self.seq = self.wakes = self.schedules = 0
         self.rings = self.ends = False
+        self.commit_seconds = 1.0
+        """What a commit takes, averaged over the last few; supposed to be long until there were some."""
         self._loaded: tuple[int, ...] = (0, 0, 0)
         self._patience = patience
+        self._busy_timeout = busy_milliseconds(patience)
         self._execute = connection.execute
         self._executemany = connection.executemany
 
@@ -110,6 +115,22 @@ class Store:
                 if time.monotonic() >= deadline:
                     raise
                 time.sleep(jitter())
+        self._look()
+
+    def begin_at_once(self) -> bool:
+        """Start a transaction unless another writer is in the way; nothing is waited for."""
+        self.connection.set_busy_timeout(0)
+        try:
+            self._execute(_BEGIN)
+        except apsw.BusyError:
+            return False
+        finally:
+            self.connection.set_busy_timeout(self._busy_timeout)
+        self._look()
+        return True
+
+    def _look(self) -> None:
+        """What stands at the start of a transaction."""
         self.seq, self.wakes, self.schedules = self._loaded = self.rows(_LOAD)[0]
         self.now = self.clock()
         self.rings = self.ends = False
@@ -119,7 +140,9 @@ class Store:
         counters = (self.seq, self.wakes, self.schedules)
         if counters != self._loaded:
             self._execute(_SAVE, counters)
+        began = time.perf_counter()
         self._execute("COMMIT")
+        self.commit_seconds += _NEWEST * (time.perf_counter() - began - self.commit_seconds)
 
     def rollback(self) -> None:
         """End the transaction, if one is open; nothing of it stands."""

@@ -22,7 +22,7 @@ from reinhardt_tasks.backends.sqlite.lane import Answer, deliver
 from reinhardt_tasks.backends.sqlite.reader import snapshot
 from reinhardt_tasks.backends.sqlite.watch import EndWatch, Glance, Watch, WorkWatch
 
-NET: Final = 0.1
+NET: Final = 0.25
 """Seconds between two looks where the bells can be heard: a net, should one be missed."""
 _QUICKEST: Final = 0.001
 _SLOWEST: Final = 0.05
@@ -76,7 +76,7 @@ class Door:
 class Watcher:
     """Answers watches from a thread of its own, which sleeps while nobody waits."""
 
-    def __init__(self, path: str, clock: Callable[[], float], gate: threading.Lock) -> None:
+    def __init__(self, path: str, clock: Callable[[], float], gate: threading.Lock, *, ear: Ear | None = None) -> None:
         self.connection: apsw.Connection | None = None
         self._path = path
         self._clock = clock
@@ -87,7 +87,7 @@ class Watcher:
         self._deadline = 0.0
         self._version = -1
         self._pace = Pace()
-        self._ear = Ear()
+        self._ear = ear or Ear()
         self._door = Door()
         self._stop: asyncio.Future[Any] | None = None
         self._stopping = False
@@ -153,11 +153,12 @@ class Watcher:
         on_ends = any(not watch.on_work for watch in self._watches)
         hearing = self._ear.hears(self._path) and (not on_ends or self._ear.hears(log_of(self._path)))
         longest = self._pace.longest(hearing=hearing)
-        return longest if self._moment is None else min(longest, self._until_moment())
+        return min(longest, self._until_moment())
 
     def _until_moment(self) -> float:
         """Seconds until the next moment: by the store's clock, or, should that stand or jump, by ours."""
-        assert self._moment is not None  # noqa: S101 - asked for only then
+        if self._moment is None:
+            return math.inf
         return max(0.0, min(self._moment - self._clock(), self._deadline - time.monotonic()))
 
     def _poll(self, timeout: float | None, *fds: int) -> set[int]:
@@ -180,8 +181,9 @@ class Watcher:
         try:
             with self._gate:
                 answers = self._answers(fresh, everything=everything)
-        except apsw.BusyError:  # another process repairs the log after a crash; the next look will do
+        except apsw.BusyError:  # another process repairs the log after a crash
             answers = []
+            self._version = -1  # the next look is at everything
         except Exception as error:  # noqa: BLE001 - those who wait get it
             answers = self._failed(fresh, error)
         answered = {answer.future for answer in answers}
@@ -193,28 +195,23 @@ class Watcher:
         deliver(answers)
 
     def _answers(self, fresh: Sequence[Watch], *, everything: bool) -> list[Answer]:
-        if self.connection is None:
-            self.connection = open_reader(self._path)
+        connection = self.connection = self.connection or open_reader(self._path)
         if any(not watch.on_work for watch in fresh):
             self._ear.listen(log_of(self._path))  # before the look, or an end between the two goes unheard
-        with snapshot(self.connection):
-            looked = [*fresh, *(self._watches if everything and self._has_changed() else ())]
-            if not looked and not self._moment_has_come():
-                return []
-            glance = Glance(self.connection, self._clock())
+        looked = [*fresh, *(self._watches if everything and self._has_changed(connection) else ())]
+        if not looked and self._until_moment() > 0:
+            return []
+        with snapshot(connection):
+            glance = Glance(connection, self._clock())
             answers = [answer for watch in looked if (answer := watch.look(glance)) is not None]
             answers += glance.ended([watch for watch in looked if isinstance(watch, EndWatch) and watch.no])
             return answers + self._due(glance, [*self._watches, *fresh])
 
-    def _has_changed(self) -> bool:
+    def _has_changed(self, connection: apsw.Connection) -> bool:
         """Whether anybody has written since the last look at everything."""
-        assert self.connection is not None  # noqa: S101 - opened above
         before = self._version
-        self._version = int(self.connection.pragma("data_version"))
+        self._version = int(connection.pragma("data_version"))
         return before != self._version
-
-    def _moment_has_come(self) -> bool:
-        return self._moment is not None and self._until_moment() <= 0
 
     def _due(self, glance: Glance, watches: Sequence[Watch]) -> list[Answer]:
         """Let those who wait for work look themselves once something is due; and note when that will be next."""
@@ -223,7 +220,7 @@ class Watcher:
         if moment is not None and moment != self._moment:
             self._deadline = time.monotonic() + moment - glance.now
         self._moment = moment
-        if not self._moment_has_come():
+        if self._until_moment() > 0:
             return []
         self._moment = None
         return [Answer(watch.future, watch.otherwise) for watch in workers]

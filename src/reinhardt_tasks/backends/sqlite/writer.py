@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import apsw
 
@@ -18,8 +18,11 @@ from reinhardt_tasks.backends.sqlite.lane import Answer, Job
 from reinhardt_tasks.backends.sqlite.store import Store
 from reinhardt_tasks.errors import BackendFullError, BackendUnavailableError
 
+R = TypeVar("R")
 _USELESS: Final = (apsw.IOError, apsw.CorruptError, apsw.NotADBError, apsw.CantOpenError)
 """After these a connection is not used again."""
+_QUICK: Final = 0.000_3
+"""Seconds a commit may take on average to be made in an event loop's own thread: not much more than the way there."""
 _LOOKS_APART: Final = 1.0
 """Seconds between two looks at whether the file is still where it was."""
 
@@ -48,6 +51,29 @@ class Writer:
             return [Answer(job.future, error=self._translated(error)) for job in jobs]
         self._checkpoints.after_commit()
         return answers
+
+    def at_once(self, work: Callable[[Store], R]) -> tuple[R] | None:
+        """The answer of one small job, done in the caller's thread; None, with nothing done, where that may take long.
+
+        That is: not connected yet, another writer at work, the log to be copied, or commits that were slow lately.
+        Raises what `work` raises.
+        """
+        if self.connection is None or self._store.commit_seconds > _QUICK or self._checkpoints.due:
+            return None
+        self._look_at_file()
+        if not self._store.begin_at_once():
+            return None
+        try:
+            answer = work(self._store)
+            self._store.commit()
+        except apsw.Error:  # the thread meets it again, and knows what to do
+            self._store.rollback()
+            return None
+        except BaseException:
+            self._store.rollback()
+            raise
+        self._ring()
+        return (answer,)
 
     def close(self) -> None:
         """See Crew.close."""
