@@ -18,10 +18,10 @@ Waiting = tuple[AnyMessage, asyncio.Future[Put]]
 class Coalescer:
     """Carries single messages in order, one round trip at a time, at most 500 a trip. For one event loop.
 
-    A message that finds nothing under way goes at once, alone. Each caller gets its own acknowledgement and its own
-    error: when a trip fails for any reason but an unreachable backend, its halves are tried apart, down to the
-    message at fault. A caller that is cancelled stops waiting: its message stays back, or, if it has left already,
-    arrives all the same.
+    A message that finds nothing under way goes at once, with those of the same turn of the loop. Each caller gets its
+    own acknowledgement and its own error: when a trip fails for any reason but an unreachable backend, its halves are
+    tried apart, down to the message at fault. A caller that is cancelled stops waiting: its message stays back, or,
+    if it has left already, arrives all the same.
     """
 
     def __init__(self, send: Send) -> None:
@@ -37,13 +37,17 @@ class Coalescer:
             return await self._join(message)
         self._under_way = True
         try:
-            return (await self._send((message,)))[0]
+            await asyncio.sleep(0)  # whoever enqueues in the same turn of the loop comes along
+            if not self._waiting:
+                return (await self._send((message,)))[0]
+            mine = self._join(message, first=True)
         finally:
             self._go_on()
+        return await mine
 
-    def _join(self, message: AnyMessage) -> asyncio.Future[Put]:
+    def _join(self, message: AnyMessage, *, first: bool = False) -> asyncio.Future[Put]:
         future: asyncio.Future[Put] = asyncio.get_running_loop().create_future()
-        self._waiting.append((message, future))
+        self._waiting.insert(0 if first else len(self._waiting), (message, future))
         return future
 
     def _go_on(self) -> None:

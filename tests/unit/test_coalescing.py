@@ -43,10 +43,40 @@ class Trips:
 
 
 async def started(coalescer: Coalescer, messages: Sequence[AnyMessage]) -> list[asyncio.Task[Put]]:
-    """One caller for each message, each of them waiting."""
+    """One caller for each message: the first one's has left, unless something was under way, the others wait."""
+    callers = []
+    for one in messages[:1], messages[1:]:
+        callers += [asyncio.create_task(coalescer.put(message)) for message in one]
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+    return callers
+
+
+async def test_those_of_one_turn_of_the_loop_leave_together() -> None:
+    """A hundred that enqueue at once need one round trip, and keep their order."""
+    far = Trips()
+    coalescer = Coalescer(far.send)
+    messages = [message() for _ in range(100)]
+    far.gate.release()
+    puts = await asyncio.gather(*map(coalescer.put, messages))
+    assert far.batches == [messages]
+    assert [put.id for put in puts] == [one.id for one in messages]
+
+
+async def test_a_first_caller_that_is_cancelled_in_its_turn_sends_nothing() -> None:
+    """The others of that turn leave without it, and the way is free again afterwards."""
+    far = Trips()
+    coalescer = Coalescer(far.send)
+    messages = [message() for _ in range(3)]
     callers = [asyncio.create_task(coalescer.put(one)) for one in messages]
     await asyncio.sleep(0)
-    return callers
+    callers[0].cancel()
+    far.gate.release()
+    await asyncio.gather(*callers[1:])
+    assert far.batches == [messages[1:]]
+    assert callers[0].cancelled()
+    far.gate.release()
+    await coalescer.put(message())
 
 
 async def test_a_lone_message_leaves_at_once_and_those_behind_it_together() -> None:
