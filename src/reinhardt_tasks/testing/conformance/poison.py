@@ -91,10 +91,9 @@ class Poison:
         put = await stage.put_new(3)
         await (await stage.hand("lost")).claim(3)
         await stage.lose()
-        given = []
-        for name in ("a", "b", "c"):
-            given += await (await stage.hand(name)).claim(10)
-        assert sorted(ids(given)) == sorted(ids(put))
+        given = [await (await stage.hand(name)).claim(10) for name in ("a", "b", "c")]
+        assert [len(claims) for claims in given] == [1, 1, 1]
+        assert {claims[0].id for claims in given} == set(ids(put))
 
     @promise()
     async def test_a_retried_suspect_stays_one(self, stage: Stage) -> None:

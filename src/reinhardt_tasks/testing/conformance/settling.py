@@ -174,6 +174,20 @@ class Settling:
         assert await stage.status(put) is TaskStatus.RUNNING
 
     @promise()
+    async def test_a_new_run_starts_without_progress(self, stage: Stage) -> None:
+        """What an earlier run said is not taken for what this one did; after the end the last word stays."""
+        put = await stage.put_one()
+        hand = await stage.hand()
+        claim = await hand.claim_one()
+        await hand.exchange(reports=[_report(claim, b"first")])
+        await hand.settle(Outcome.retry(claim, 0.0, ERROR))
+        claim = await hand.claim_one()
+        assert (await stage.record(put)).progress is None
+        await hand.exchange(reports=[_report(claim, b"second")])
+        await hand.settle(Outcome.success(claim, b"r"))
+        assert (await stage.record(put)).progress == b"second"
+
+    @promise()
     async def test_an_outcome_the_store_refuses_becomes_a_failure(self, stage: Stage) -> None:
         """A value the store cannot hold fails its own message; the others of the batch are settled."""
         refused = stage.bench.unstorable

@@ -62,6 +62,16 @@ class Waiting:
         assert time.monotonic() - started >= 0.04
 
     @promise()
+    async def test_what_the_last_exchange_knew_ends_no_wait(self, stage: Stage) -> None:
+        """A worker that was given all there is sleeps, and does not ask again and again."""
+        await stage.put_one()
+        hand = await stage.hand()
+        claim = await hand.claim_one()
+        assert await hand.wait(0.05) is False
+        await hand.settle(Outcome.success(claim, b"r"))
+        assert await hand.wait(0.05) is False
+
+    @promise()
     async def test_a_release_wakes_other_workers(self, stage: Stage) -> None:
         """What one worker gives back another may take."""
         await stage.put_one()
