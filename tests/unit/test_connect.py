@@ -8,6 +8,7 @@ from reinhardt_tasks.backends import connect
 from reinhardt_tasks.backends.dummy import DummyBackend
 from reinhardt_tasks.backends.immediate import ImmediateBackend
 from reinhardt_tasks.backends.memory import MemoryBackend
+from reinhardt_tasks.backends.sqlite import SqliteBackend
 from reinhardt_tasks.errors import ConfigurationError
 
 
@@ -21,6 +22,16 @@ async def test_a_scheme_names_a_backend(url: str, kind: type[MemoryBackend]) -> 
     assert type(first) is type(second) is kind
     assert first is not second
     assert first.name == url.partition(":")[0]
+
+
+def test_a_file_is_named_relative_or_absolute(tmp_path, monkeypatch) -> None:
+    """Nothing is created before the backend is opened."""
+    monkeypatch.chdir(tmp_path)
+    assert isinstance(connect("sqlite:///tasks.db"), SqliteBackend)
+    assert isinstance(connect(f"sqlite:///{tmp_path}/tasks.db?durability=normal"), SqliteBackend)
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(ConfigurationError, match="durability"):
+        connect("sqlite:///tasks.db?durability=none")
 
 
 @pytest.mark.parametrize("url", ["mongo://user:hunter2@host/0", "redis://user:hunter2@host/0", "user:hunter2@host", ""])
