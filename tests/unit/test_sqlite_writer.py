@@ -14,7 +14,7 @@ from reinhardt_tasks.backends.sqlite.connection import Settings, open_reader
 from reinhardt_tasks.backends.sqlite.lane import Answer, Job
 from reinhardt_tasks.backends.sqlite.store import Store
 from reinhardt_tasks.backends.sqlite.writer import Writer
-from reinhardt_tasks.errors import BackendFullError, QueueError
+from reinhardt_tasks.errors import BackendFullError, InvalidTextError, QueueError
 from reinhardt_tasks.identity import TaskId
 from reinhardt_tasks.message import Message
 
@@ -97,6 +97,16 @@ def test_a_call_that_breaks_off_undoes_all_it_did(writer):
     assert stored(writer) == 0
 
 
+def test_an_error_on_the_quick_way_is_the_same_as_on_the_other(writer):
+    """A text that is no Unicode is named as such, with nothing stored."""
+    odd = [Message(id=TaskId.new(), name="\ud800", body=b"")]
+    writer._store.commit_seconds = 0.0  # noqa: SLF001 - commits have been quick
+    with pytest.raises(InvalidTextError):
+        writer.at_once(lambda store: puts.put(store, odd, None))
+    assert writer.at_once(putting()) is not None
+    assert stored(writer) == 1
+
+
 def test_a_call_too_many_for_the_disk_does_not_take_others_with_it(writer):
     """When the commit of all finds no room, each is tried alone: the small ones fit."""
     pages = writer.connection.pragma("page_count")
@@ -150,11 +160,12 @@ def test_a_reader_that_stays_lets_the_log_grow_and_no_longer(short_log, writer, 
     reader = open_reader(str(path))
     reader.execute("BEGIN")
     reader.execute("SELECT count(*) FROM messages").fetchall()
-    writer.connection.set_busy_timeout(1)
+    began = time.monotonic()
     write(writer, 4 * LIMIT)
+    assert time.monotonic() - began < 4  # or it would have waited for the reader
     assert log_pages(path) > 4 * LIMIT
     reader.execute("COMMIT")
-    write(writer, LIMIT)
+    write(writer, 2 * LIMIT)
     used = []
     writer.connection.set_wal_hook(lambda *note: used.append(note[2]) or apsw.SQLITE_OK)
     write(writer, 10)

@@ -15,17 +15,27 @@ URGENT: Final = 16_000
 """Pages (64 MB) at which other writers are kept out meanwhile, so that the log can start anew."""
 
 
-class Checkpoints:
-    """Decides after each commit of one connection. SQLite's own `wal_autocheckpoint` is off."""
+PATIENCE: Final = 50
+"""Milliseconds that the urgent kind waits for who still reads or writes; an old reader is not worth more."""
 
-    def __init__(self, connection: apsw.Connection) -> None:
+
+class Checkpoints:
+    """Decides after each commit of one connection. SQLite's own `wal_autocheckpoint` is off.
+
+    `busy_timeout` is what the connection waits for locks otherwise, in milliseconds.
+    """
+
+    def __init__(self, connection: apsw.Connection, *, busy_timeout: int) -> None:
         self._connection = connection
+        self._busy_timeout = busy_timeout
         self._pages = 0
         self._next = SOON
         connection.set_wal_hook(self._note)
 
     def _note(self, connection: apsw.Connection, database: str, pages: int) -> int:
         self._pages = pages
+        if pages < SOON:  # it has started anew
+            self._next = SOON
         return apsw.SQLITE_OK
 
     @property
@@ -34,11 +44,12 @@ class Checkpoints:
         return self._pages >= self._next
 
     def after_commit(self) -> None:
-        """Copy the log if it has grown long. A failure is no harm: the log is whole, and a later commit tries again."""
-        if self._pages < SOON:
-            self._next = SOON
-        elif self._pages >= self._next:
-            self._next = self._pages + AGAIN
+        """Copy the log if it has grown long. A failure is no harm: the log is whole, and a later commit tries again.
+
+        While somebody keeps reading an old state, tries are in vain; they get rarer the longer the log is.
+        """
+        if self.due:
+            self._next = self._pages + max(AGAIN, self._pages // 4)
             self._copy(apsw.SQLITE_CHECKPOINT_RESTART if self._pages >= URGENT else apsw.SQLITE_CHECKPOINT_PASSIVE)
 
     def make_room(self) -> None:
@@ -46,5 +57,7 @@ class Checkpoints:
         self._copy(apsw.SQLITE_CHECKPOINT_RESTART)
 
     def _copy(self, mode: int) -> None:
+        self._connection.set_busy_timeout(PATIENCE)
         with contextlib.suppress(apsw.Error):
             self._connection.wal_checkpoint(mode=mode)
+        self._connection.set_busy_timeout(self._busy_timeout)

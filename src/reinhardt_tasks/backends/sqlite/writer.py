@@ -12,7 +12,7 @@ import apsw
 
 from reinhardt_tasks.backends.sqlite import bell
 from reinhardt_tasks.backends.sqlite.checkpoint import Checkpoints
-from reinhardt_tasks.backends.sqlite.connection import Settings, open_writer
+from reinhardt_tasks.backends.sqlite.connection import Settings, busy_milliseconds, open_writer
 from reinhardt_tasks.backends.sqlite.faults import translated
 from reinhardt_tasks.backends.sqlite.lane import Answer, Job
 from reinhardt_tasks.backends.sqlite.store import Store
@@ -56,7 +56,7 @@ class Writer:
         """The answer of one small job, done in the caller's thread; None, with nothing done, where that may take long.
 
         That is: not connected yet, another writer at work, the log to be copied, or commits that were slow lately.
-        Raises what `work` raises.
+        Raises what `do` would raise.
         """
         if self.connection is None or self._store.commit_seconds > _QUICK or self._checkpoints.due:
             return None
@@ -69,9 +69,9 @@ class Writer:
         except apsw.Error:  # the thread meets it again, and knows what to do
             self._store.rollback()
             return None
-        except BaseException:
+        except BaseException as error:  # noqa: BLE001 - raised below, as ours
             self._store.rollback()
-            raise
+            raise self._translated(error)  # noqa: B904 - it carries its cause, or is this error itself
         self._ring()
         return (answer,)
 
@@ -87,7 +87,7 @@ class Writer:
             path, durability, clock, patience = self._settings
             self.connection = open_writer(path, durability, patience)
             self._store = Store(self.connection, clock, patience=patience)
-            self._checkpoints = Checkpoints(self.connection)
+            self._checkpoints = Checkpoints(self.connection, busy_timeout=busy_milliseconds(patience))
             self._file = _identity(path)
         self._look_at_file()
 
