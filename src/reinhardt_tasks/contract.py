@@ -148,7 +148,7 @@ class TaskBackend(ABC):
         Claims come in order of priority (9 first), then by the order `queues` lists their queues, then first in first
         out. `queues=None` serves every queue, first in first out across them within a priority; an empty sequence
         serves none. A message's place in line is given when it becomes ready (put, due, last parent finished,
-        requeued) and kept through a rescue and a release without delay.
+        requeued) and kept through a rescue and a release without delay. A claim clears the progress of the run before.
 
         A message that lost a worker before (`losses >= 1`) is given only alone, to a worker that holds nothing else,
         and such a worker is given nothing beside it; when one has been waiting for SUSPECT_PATIENCE, one worker that
@@ -264,7 +264,7 @@ class TaskBackend(ABC):
 
     @abstractmethod
     async def drain(self, worker: str) -> bool:
-        """Order a worker to finish what it holds and stop. False when it is not registered."""
+        """Order a worker to finish what it holds and stop; it is given no more. False when it is not registered."""
 
     @abstractmethod
     async def purge(

@@ -138,6 +138,17 @@ class Pausing:
         assert not (await other.exchange()).orders.drain
 
     @promise()
+    async def test_a_worker_that_drains_is_given_nothing_more(self, stage: Stage) -> None:
+        """Not even in the exchange that brings the order; what it holds it may still end."""
+        put = await stage.put_new(2)
+        hand = await stage.hand()
+        claim = await hand.claim_one()
+        await stage.backend.drain("w")
+        answer = await hand.exchange(Outcome.success(claim, b"r"), want=5)
+        assert (answer.settled, answer.claims) == ([Settled.SETTLED], [])
+        assert await stage.statuses(*put) == [TaskStatus.SUCCESS, TaskStatus.PENDING]
+
+    @promise()
     async def test_a_worker_that_is_not_registered_cannot_be_drained(self, stage: Stage) -> None:
         """False, and it is not told when it registers later."""
         assert await stage.backend.drain("later") is False
