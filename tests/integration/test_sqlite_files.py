@@ -19,7 +19,7 @@ from pathlib import Path
 import apsw
 import pytest
 
-from reinhardt_tasks.backends.sqlite import SqliteBackend, connection, writer
+from reinhardt_tasks.backends.sqlite import SqliteBackend, connection, place
 from reinhardt_tasks.backends.sqlite.layout import APPLICATION_ID
 from reinhardt_tasks.errors import (
     BackendError,
@@ -68,6 +68,11 @@ async def claim(backend: SqliteBackend, want: int) -> list:
     """What a worker that has just come is given."""
     await backend.beat(Beat(worker="w", number=1, lease=300.0))
     return (await backend.exchange("w", (), want=want, queues=None, sequence=1)).claims
+
+
+def ids(claims: list) -> list[TaskId]:
+    """Of the messages."""
+    return [each.id for each in claims]
 
 
 async def settle(backend: SqliteBackend, claims: list) -> set[Settled]:
@@ -380,15 +385,22 @@ def remove(path: Path) -> None:
 
 async def test_a_file_that_was_removed_is_noticed(path, monkeypatch):
     """One call says so; what comes after it goes to the file that is there."""
-    monkeypatch.setattr(writer, "_LOOKS_APART", 0.0)
+    monkeypatch.setattr(place, "LOOKS_APART", 0.0)
     async with SqliteBackend(path) as backend:
-        await backend.enqueue(message())
+        await backend.put([message(), message()])
+        assert len(await claim(backend, 5)) == 2
+        assert await backend.wait("w", None, 0.01) is False
         remove(path)
         with pytest.raises(BackendUnavailableError, match="removed or replaced"):
             await backend.enqueue(message())
         put = await backend.enqueue(message())
+        assert (await backend.counts())[0].ready == 1
+        assert ids(await claim(backend, 5)) == [put.id]
+        waiting = asyncio.create_task(backend.wait_result(put.id, LONG))
+        await backend.move(put.id, TaskStatus.CANCELLED)
+        assert (await waiting).id == put.id
     async with SqliteBackend(path) as backend:
-        assert await backend.get_status(put.id) is TaskStatus.PENDING
+        assert await backend.get_status(put.id) is TaskStatus.CANCELLED
 
 
 # Closing --------------------------------------------------------------------------------------------------------------

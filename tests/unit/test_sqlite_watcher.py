@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from reinhardt_tasks.backends.sqlite import SqliteBackend, bell
+from reinhardt_tasks.backends.sqlite import watcher as watcher_module
 from reinhardt_tasks.backends.sqlite.bell import Ear
 from reinhardt_tasks.backends.sqlite.claims import Heard
 from reinhardt_tasks.backends.sqlite.watch import EndWatch, ScheduleWatch, WorkWatch
@@ -123,6 +124,21 @@ async def test_a_changed_schedule_wakes_who_watches(path, ear):
         await looked_at(watcher)
         await backend.save_schedule(ScheduleRecord(name="s", spec=b"x"))
         assert await waiting == 1
+
+
+async def test_without_bells_a_commit_of_the_same_instance_wakes_at_once(path, monkeypatch):
+    """Its writer nudges its watcher, which would look only once a minute here."""
+    monkeypatch.setattr(watcher_module, "_QUICKEST", 60.0)
+    monkeypatch.setattr(watcher_module, "_SLOWEST", 60.0)
+    monkeypatch.setattr(watcher_module, "Ear", Deaf)
+    async with SqliteBackend(path, durability="off") as backend, asyncio.timeout(LONG):
+        await backend.beat(Beat(worker="w", number=1, lease=300.0))
+        await backend.exchange("w", (), want=1, queues=None, sequence=1)
+        waiting = asyncio.create_task(backend.wait("w", None, 50.0))
+        watcher = await eventually_async(lambda: backend._engine._watcher)  # noqa: SLF001
+        await looked_at(watcher)
+        await backend.put([message()])
+        assert await waiting is True
 
 
 async def test_a_wait_ends_when_something_falls_due_though_nobody_rings(path):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import atexit
 import os
 import threading
-import weakref
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
@@ -20,6 +19,7 @@ from reinhardt_tasks.backends.sqlite.store import Store
 from reinhardt_tasks.backends.sqlite.watch import Watch
 from reinhardt_tasks.backends.sqlite.watcher import Watcher
 from reinhardt_tasks.backends.sqlite.writer import Writer
+from reinhardt_tasks.errors import BackendError
 
 R = TypeVar("R")
 _AT_EXIT: Final = 5.0
@@ -54,7 +54,8 @@ class Engine:
 
     async def write(self, work: Callable[[Store], R]) -> R:
         """What `work` answers, once it is committed."""
-        assert self._writer is not None  # noqa: S101 - an engine is opened before it is used
+        if self._writer is None:
+            raise BackendError(f"{self.path} was closed when the interpreter ended.", backend="sqlite", place=self.path)
         return await self._writer.do(work)
 
     def write_at_once(self, work: Callable[[Store], R]) -> tuple[R] | None:
@@ -80,6 +81,7 @@ class Engine:
         """The answer to `watch`."""
         if self._watcher is None:
             self._watcher = Watcher(self.path, self._settings.clock, self.gates[2])
+            self._crews[0].tell(self._watcher.nudge)
         return await self._watcher.wait(watch, timeout)
 
     async def close(self) -> None:
@@ -107,7 +109,7 @@ def _nothing(_: Store) -> None:
     """Connects the writer, and creates the tables."""
 
 
-_running: Final[weakref.WeakSet[Engine]] = weakref.WeakSet()
+_running: Final[set[Engine]] = set()
 _registered: Final[list[bool]] = []
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 from typing import Final, Literal, get_args
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -26,6 +27,8 @@ _SHARED_BY_HOSTS: Final = frozenset(
     }
 )
 # fmt: on
+LOOKS_APART: Final = 1.0
+"""Seconds between two looks at whether a file is still where it was."""
 _MOUNTS: Final = Path("/proc/self/mounts")
 
 
@@ -93,6 +96,31 @@ def check_place(path: str, *, mounts: str | None = None) -> None:
             "memory do not work there. Put the file on a local disk, or use a server such as PostgreSQL or Redis.",
             setting="path",
         )
+
+
+class FileIdentity:
+    """Notices when the file at a path is no longer the one that was opened: removed, or replaced by another."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._file = _device_and_number(path)
+        self._looked_at = time.monotonic()
+
+    def has_changed(self) -> bool:
+        """Whether another file is there now, or none. Looks at most once a second; in between it says no."""
+        now = time.monotonic()
+        if now - self._looked_at < LOOKS_APART:
+            return False
+        self._looked_at = now
+        return _device_and_number(self._path) != self._file
+
+
+def _device_and_number(path: str) -> tuple[int, int] | None:
+    try:
+        stat = Path(path).stat()
+    except OSError:
+        return None
+    return stat.st_dev, stat.st_ino
 
 
 def _mounts() -> str:

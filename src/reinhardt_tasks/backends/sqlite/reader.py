@@ -10,10 +10,13 @@ import apsw
 from reinhardt_tasks.backends.sqlite.connection import open_reader
 from reinhardt_tasks.backends.sqlite.faults import translated
 from reinhardt_tasks.backends.sqlite.lane import Answer, Job
+from reinhardt_tasks.backends.sqlite.place import FileIdentity
 
 
 class Reader:
     """Does jobs that only read, each with a snapshot of its own."""
+
+    _file: FileIdentity
 
     def __init__(self, path: str) -> None:
         self.connection: apsw.Connection | None = None
@@ -32,10 +35,9 @@ class Reader:
 
     def _answer(self, job: Job) -> Answer:
         try:
-            if self.connection is None:
-                self.connection = open_reader(self._path)
-            with snapshot(self.connection):
-                return Answer(job.future, job.work(self.connection))
+            connection = self._connected()
+            with snapshot(connection):
+                return Answer(job.future, job.work(connection))
         except BaseException as error:  # noqa: BLE001 - the caller gets it
             if isinstance(error, apsw.Error):
                 self.close()
@@ -43,6 +45,15 @@ class Reader:
             if fault is not error:
                 fault.__cause__ = error
             return Answer(job.future, error=fault)
+
+    def _connected(self) -> apsw.Connection:
+        """A connection to the file that is there now."""
+        if self.connection is not None and self._file.has_changed():
+            self.close()
+        if self.connection is None:
+            self.connection = open_reader(self._path)
+            self._file = FileIdentity(self._path)
+        return self.connection
 
 
 @contextlib.contextmanager

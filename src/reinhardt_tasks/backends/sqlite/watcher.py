@@ -19,6 +19,7 @@ from reinhardt_tasks.backends.sqlite.bell import Ear, log_of
 from reinhardt_tasks.backends.sqlite.connection import open_reader
 from reinhardt_tasks.backends.sqlite.faults import translated
 from reinhardt_tasks.backends.sqlite.lane import Answer, deliver
+from reinhardt_tasks.backends.sqlite.place import FileIdentity
 from reinhardt_tasks.backends.sqlite.reader import snapshot
 from reinhardt_tasks.backends.sqlite.watch import EndWatch, Glance, Watch, WorkWatch
 
@@ -43,6 +44,10 @@ class Pace:
         """A look was taken, and some still wait."""
         self.not_before = ended + min(_SHARE * (ended - started), _LONGEST_PAUSE)
         self._poll = _QUICKEST if changed else min(2 * self._poll, _SLOWEST)
+
+    def hurry(self) -> None:
+        """Somebody has just come: what they wait for may come soon."""
+        self._poll = _QUICKEST
 
     def longest(self, *, hearing: bool) -> float:
         """Seconds until the next look, if nothing rings."""
@@ -76,6 +81,8 @@ class Door:
 class Watcher:
     """Answers watches from a thread of its own, which sleeps while nobody waits."""
 
+    _file: FileIdentity
+
     def __init__(self, path: str, clock: Callable[[], float], gate: threading.Lock, *, ear: Ear | None = None) -> None:
         self.connection: apsw.Connection | None = None
         self._path = path
@@ -90,7 +97,7 @@ class Watcher:
         self._ear = ear or Ear()
         self._door = Door()
         self._stop: asyncio.Future[Any] | None = None
-        self._stopping = False
+        self._stopping = self._nudged = False
         self._thread = threading.Thread(target=self._run, name="sqlite-watcher", daemon=True)
         self._thread.start()
 
@@ -105,6 +112,12 @@ class Watcher:
                 return await watch.future
         except TimeoutError:
             return watch.otherwise
+
+    def nudge(self) -> None:
+        """Something was committed in this process; for a watcher that hears no bell."""
+        if self._watches and not self._ear.hears(self._path):
+            self._nudged = True
+            self._door.knock()
 
     async def close(self) -> None:
         """Answer all who wait, end the thread."""
@@ -123,7 +136,6 @@ class Watcher:
     # In the thread: when to look ----------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        self._ear.listen(self._path)
         while not self._stopping:
             everything = self._sleep()
             if not self._stopping:
@@ -140,6 +152,9 @@ class Watcher:
         if not self._watches:
             self._poll(None, self._door.fd)
             return False
+        if self._nudged:
+            self._nudged = False
+            return True
         pause = self._pace.not_before - time.monotonic()
         if pause > 0 and self._poll(pause, self._door.fd):
             return False
@@ -178,6 +193,8 @@ class Watcher:
         started = time.monotonic()
         version = self._version
         fresh = [self._fresh.popleft() for _ in range(len(self._fresh))]
+        if fresh:
+            self._pace.hurry()
         try:
             with self._gate:
                 answers = self._answers(fresh, everything=everything)
@@ -195,7 +212,7 @@ class Watcher:
         deliver(answers)
 
     def _answers(self, fresh: Sequence[Watch], *, everything: bool) -> list[Answer]:
-        connection = self.connection = self.connection or open_reader(self._path)
+        connection = self._connected()
         if any(not watch.on_work for watch in fresh):
             self._ear.listen(log_of(self._path))  # before the look, or an end between the two goes unheard
         looked = [*fresh, *(self._watches if everything and self._has_changed(connection) else ())]
@@ -206,6 +223,17 @@ class Watcher:
             answers = [answer for watch in looked if (answer := watch.look(glance)) is not None]
             answers += glance.ended([watch for watch in looked if isinstance(watch, EndWatch) and watch.no])
             return answers + self._due(glance, [*self._watches, *fresh])
+
+    def _connected(self) -> apsw.Connection:
+        """A connection to the file that is there now, and an ear at it."""
+        if self.connection is not None and self._file.has_changed():
+            self._disconnect()
+        if self.connection is None:
+            self.connection = open_reader(self._path)
+            self._file = FileIdentity(self._path)
+            self._version = -1
+            self._ear.listen(self._path)
+        return self.connection
 
     def _has_changed(self, connection: apsw.Connection) -> bool:
         """Whether anybody has written since the last look at everything."""
@@ -241,3 +269,5 @@ class Watcher:
             with contextlib.suppress(apsw.Error):
                 self.connection.close()
             self.connection = None
+            self._ear.ignore(self._path)
+            self._ear.ignore(log_of(self._path))

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Final, TypeVar
 
 import apsw
@@ -15,6 +13,7 @@ from reinhardt_tasks.backends.sqlite.checkpoint import Checkpoints
 from reinhardt_tasks.backends.sqlite.connection import Settings, busy_milliseconds, open_writer
 from reinhardt_tasks.backends.sqlite.faults import translated
 from reinhardt_tasks.backends.sqlite.lane import Answer, Job
+from reinhardt_tasks.backends.sqlite.place import FileIdentity
 from reinhardt_tasks.backends.sqlite.store import Store
 from reinhardt_tasks.errors import BackendFullError, BackendUnavailableError
 
@@ -23,8 +22,6 @@ _USELESS: Final = (apsw.IOError, apsw.CorruptError, apsw.NotADBError, apsw.CantO
 """After these a connection is not used again."""
 _QUICK: Final = 0.000_3
 """Seconds a commit may take on average to be made in an event loop's own thread: not much more than the way there."""
-_LOOKS_APART: Final = 1.0
-"""Seconds between two looks at whether the file is still where it was."""
 
 
 class Writer:
@@ -38,8 +35,7 @@ class Writer:
         self.connection: apsw.Connection | None = None
         self._settings = settings
         self._path = settings.path
-        self._file: tuple[int, int] | None = None
-        self._looked_at = 0.0
+        self._rung: Callable[[], None] = _nobody
 
     def work(self, jobs: Sequence[Job]) -> list[Answer]:
         """See Crew.work. Connects at the first job, and again after an error that leaves a connection useless."""
@@ -88,7 +84,7 @@ class Writer:
             self.connection = open_writer(path, durability, patience)
             self._store = Store(self.connection, clock, patience=patience)
             self._checkpoints = Checkpoints(self.connection, busy_timeout=busy_milliseconds(patience))
-            self._file = _identity(path)
+            self._file = FileIdentity(path)
         self._look_at_file()
 
     def _together(self, jobs: Sequence[Job]) -> list[Answer] | None:
@@ -134,18 +130,21 @@ class Writer:
             raise
         return value
 
+    def tell(self, rung: Callable[[], None]) -> None:
+        """Call `rung` after each commit that others wait for; for those in this process who hear no bell."""
+        self._rung = rung
+
     def _ring(self) -> None:
         if self._store.rings:
             bell.ring(self._path)
         if self._store.ends:
             bell.ring(bell.log_of(self._path))
+        if self._store.rings or self._store.ends:
+            self._rung()
 
     def _look_at_file(self) -> None:
         """Raise when the file has been removed or replaced: what is written to the old one, nobody else will see."""
-        now = time.monotonic()
-        if now - self._looked_at < _LOOKS_APART:
-            return
-        if _identity(self._path) != self._file:
+        if self._file.has_changed():
             self.close()
             raise BackendUnavailableError(
                 f"{self._path} was removed or replaced while it was in use; what is there now is used from here on. "
@@ -153,7 +152,6 @@ class Writer:
                 backend="sqlite",
                 place=self._path,
             )
-        self._looked_at = now
 
     def _translated(self, error: BaseException) -> BaseException:
         system_errno = 0 if self.connection is None else self.connection.system_errno
@@ -165,10 +163,5 @@ class Writer:
         return fault
 
 
-def _identity(path: str) -> tuple[int, int] | None:
-    """What tells one file from another at the same path; None where there is none."""
-    try:
-        stat = Path(path).stat()
-    except OSError:
-        return None
-    return stat.st_dev, stat.st_ino
+def _nobody() -> None:
+    """Nobody in this process has to be told."""
