@@ -212,22 +212,24 @@ def test_a_file_that_is_gone_rings_nowhere(path):
 # Pace -----------------------------------------------------------------------------------------------------------------
 
 
-def test_a_look_is_paid_for_with_a_pause():
+def test_a_look_that_was_rung_for_is_paid_for_with_a_pause():
     """Fifty times as long as it took, so that busy neighbours cost two per cent; at most 10 ms."""
     pace = Pace()
-    pace.looked(100.0, 100.00004, changed=True)
+    pace.looked(100.0, 100.5, rung=False, changed=True)
+    assert pace.not_before == 0
+    pace.looked(100.0, 100.00004, rung=True, changed=True)
     assert pace.not_before == pytest.approx(100.00204)
-    pace.looked(100.0, 100.5, changed=True)
+    pace.looked(100.0, 100.5, rung=True, changed=True)
     assert pace.not_before == pytest.approx(100.51)
 
 
 def test_without_bells_it_looks_often_after_a_change_and_then_less_and_less():
     """From 1 ms to 50 ms; with bells there is only the net."""
     pace = Pace()
-    pace.looked(0.0, 0.0, changed=True)
+    pace.looked(0.0, 0.0, rung=False, changed=True)
     polls = [pace.longest(hearing=False)]
     for _ in range(7):
-        pace.looked(0.0, 0.0, changed=False)
+        pace.looked(0.0, 0.0, rung=False, changed=False)
         polls.append(pace.longest(hearing=False))
     assert polls == [0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.05, 0.05]
     assert pace.longest(hearing=True) == NET

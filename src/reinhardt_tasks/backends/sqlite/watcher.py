@@ -40,9 +40,10 @@ class Pace:
         self.not_before = 0.0
         self._poll = _SLOWEST
 
-    def looked(self, started: float, ended: float, *, changed: bool) -> None:
-        """A look was taken, and some still wait."""
-        self.not_before = ended + min(_SHARE * (ended - started), _LONGEST_PAUSE)
+    def looked(self, started: float, ended: float, *, rung: bool, changed: bool) -> None:
+        """A look was taken, because a bell rang or not, and some still wait."""
+        if rung:
+            self.not_before = ended + min(_SHARE * (ended - started), _LONGEST_PAUSE)
         self._poll = _QUICKEST if changed else min(2 * self._poll, _SLOWEST)
 
     def hurry(self) -> None:
@@ -97,7 +98,7 @@ class Watcher:
         self._ear = ear or Ear()
         self._door = Door()
         self._stop: asyncio.Future[Any] | None = None
-        self._stopping = self._nudged = False
+        self._stopping = self._nudged = self._rung = False
         self._thread = threading.Thread(target=self._run, name="sqlite-watcher", daemon=True)
         self._thread.start()
 
@@ -153,14 +154,15 @@ class Watcher:
             self._poll(None, self._door.fd)
             return False
         if self._nudged:
-            self._nudged = False
+            self._nudged = self._rung = False
             return True
         pause = self._pace.not_before - time.monotonic()
         if pause > 0 and self._poll(pause, self._door.fd):
             return False
         ears = [] if self._ear.fd is None else [self._ear.fd]
         ready = self._poll(self._longest(), self._door.fd, *ears)
-        if self._ear.fd in ready:
+        self._rung = self._ear.fd in ready
+        if self._rung:
             self._ear.drain()
         return ready != {self._door.fd}
 
@@ -208,7 +210,7 @@ class Watcher:
         self._watches = [watch for watch in waiting if not watch.future.done()]
         self._adjust_ear()
         if everything and self._watches:
-            self._pace.looked(started, time.monotonic(), changed=version != self._version)
+            self._pace.looked(started, time.monotonic(), rung=self._rung, changed=version != self._version)
         deliver(answers)
 
     def _answers(self, fresh: Sequence[Watch], *, everything: bool) -> list[Answer]:
