@@ -113,6 +113,15 @@ def describe(adapter: Adapter) -> Answer:
     return {"python": sys.version.split()[0], "packages": packages, "store": dict(adapter.describe())}
 
 
+def _run(main: Coroutine[Any, Any, Answer]) -> Answer:
+    """Run `main` on uvloop where the peer's environment has it, as its users would."""
+    try:
+        import uvloop  # noqa: PLC0415 - not every peer uses it
+    except ImportError:
+        return asyncio.run(main)
+    return uvloop.run(main)
+
+
 def main(name: str, verb: str, arguments: str) -> None:
     """Do one verb of one adapter."""
     adapter: Any = import_module(f"benchmarks.adapters.{name}")
@@ -123,9 +132,9 @@ def main(name: str, verb: str, arguments: str) -> None:
     if verb == "describe":
         answer = describe(adapter)
     elif verb == "claims":
-        answer = asyncio.run(adapter.claims(**wanted))
+        answer = _run(adapter.claims(**wanted))
     else:
-        answer = asyncio.run(_produce(adapter, verb, wanted))
+        answer = _run(_produce(adapter, verb, wanted))
     sys.stdout.write(json.dumps(answer) + "\n")
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from reinhardt_tasks.backends.sqlite import claims, members, operations, puts, requeue, settle, sweep
 from reinhardt_tasks.backends.sqlite.claims import Turn
 from reinhardt_tasks.backends.sqlite.connection import open_writer
-from reinhardt_tasks.backends.sqlite.layout import Stage, stage_for
+from reinhardt_tasks.backends.sqlite.layout import SHORT, Stage, stage_for
 from reinhardt_tasks.backends.sqlite.members import Verdict, judge
 from reinhardt_tasks.backends.sqlite.store import Store
 from reinhardt_tasks.contract import MAX_BATCH
@@ -93,7 +93,7 @@ class Table:
 
 def message(**options: Any) -> AnyMessage:
     """A fresh message."""
-    return Message(id=TaskId.new(), name="task", body=b"body", **options)
+    return Message(id=TaskId.new(), name="task", **{"body": b"body", **options})
 
 
 @pytest.fixture
@@ -369,15 +369,26 @@ def test_a_group_of_many_is_counted_down_to_its_end(table):
     assert len(table.claim(1, ("callback",))) == 1
 
 
+@pytest.mark.parametrize("size", [0, 1, SHORT, SHORT + 1, 100_000])
+def test_an_envelope_comes_back_whatever_its_length(table, size):
+    """Short ones stand in the message's row, long ones apart, and one put may hold both."""
+    table.beat()
+    whole = bytes(range(256)) * (size // 256 + 1)
+    table.step(puts.put, [message(body=whole[:size]), message(body=b"")], None)
+    table.put(body=whole[:size], unique_key="k")
+    assert [claim.body for claim in table.claim(3)] == [whole[:size], b"", whole[:size]]
+
+
 # Expiry ---------------------------------------------------------------------------------------------------------------
 
 
 def test_nothing_of_what_expired_stays_behind(table):
     """Rows, envelopes, unique keys and edges go together."""
     table.beat()
-    first = table.put(unique_key="k", result_ttl=10.0)[0]
-    table.put(unique_key="l")
-    table.put(waits_on=(first.id,))
+    long = bytes(SHORT + 1)
+    first = table.put(unique_key="k", result_ttl=10.0, body=long)[0]
+    table.put(unique_key="l", body=long)
+    table.put(waits_on=(first.id,), body=long)
     table.settle(Outcome.success(table.claim(1)[0], b"r"))
     table.settle(Outcome.failure(table.claim(1)[0], ERROR))
     table.settle(Outcome.success(table.claim(1)[0], b"r"))

@@ -7,8 +7,8 @@ from typing import Final
 
 import apsw
 
-SOON: Final = 4_000
-"""Pages (16 MB) at which the log is copied while others go on reading and writing."""
+SOON: Final = 2_000
+"""Pages (8 MB) at which the log is copied while others go on reading and writing."""
 AGAIN: Final = 1_000
 """Pages by which the log grows before the next try."""
 URGENT: Final = 16_000

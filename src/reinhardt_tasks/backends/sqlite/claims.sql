@@ -23,8 +23,8 @@ SELECT queue FROM messages INDEXED BY messages_ready WHERE stage = {READY} AND q
 -- name: line
 -- The messages of the queue ?1 in the order of its line; to be read as far as they are wanted.
 -- Answers (priority, seq, no, id, number of the claim, body, attempts, losses, unknowns, run_at).
-SELECT m.priority, m.seq, m.no, m.id, m.claims + 1, b.body, m.attempts, m.losses, m.unknowns, m.run_at
-FROM messages m INDEXED BY messages_ready LEFT JOIN bodies b ON b.no = m.no
+SELECT m.priority, m.seq, m.no, m.id, m.claims + 1, {BODY}, m.attempts, m.losses, m.unknowns, m.run_at
+FROM messages m INDEXED BY messages_ready
 WHERE m.stage = {READY} AND m.queue = ?1
 ORDER BY m.priority DESC, m.seq
 
@@ -42,14 +42,14 @@ LIMIT {MAX_BATCH}
 
 -- name: one
 -- The message ?1 with the columns of line.
-SELECT m.priority, m.seq, m.no, m.id, m.claims + 1, b.body, m.attempts, m.losses, m.unknowns, m.run_at
-FROM messages m LEFT JOIN bodies b ON b.no = m.no
+SELECT m.priority, m.seq, m.no, m.id, m.claims + 1, {BODY}, m.attempts, m.losses, m.unknowns, m.run_at
+FROM messages m
 WHERE m.no = ?1
 
 -- name: held
 -- What the worker ?1 holds, with the columns of line (the number is that of the claim it holds).
-SELECT m.priority, m.seq, m.no, m.id, m.claims, b.body, m.attempts, m.losses, m.unknowns, m.run_at
-FROM messages m INDEXED BY messages_claimed LEFT JOIN bodies b ON b.no = m.no
+SELECT m.priority, m.seq, m.no, m.id, m.claims, {BODY}, m.attempts, m.losses, m.unknowns, m.run_at
+FROM messages m INDEXED BY messages_claimed
 WHERE m.stage = {CLAIMED} AND m.worker = ?1
 ORDER BY m.started_at, m.priority DESC, m.seq
 

@@ -16,6 +16,10 @@ SCHEMA_VERSION: Final = 1
 """The version of schema.sql (`PRAGMA user_version`)."""
 
 
+SHORT: Final = 1_000
+"""The most bytes of a sealed envelope that stand in the message's own row; a longer one stands in `bodies`."""
+
+
 class Stage(IntEnum):
     """Where a message stands, for the partial indexes: finer than its status before it runs, coarser after."""
 
@@ -64,12 +68,15 @@ _RECORD: Final = (
     "m.started_at, m.finished_at, m.waiting_on, m.worker, m.unique_key, m.workflow, m.flags, m.result, m.error, "
     "m.progress"
 )
+_BODY: Final = "iif(m.body IS NULL, (SELECT b.body FROM bodies b WHERE b.no = m.no), m.body)"
 
 WORDS: Final[dict[str, str]] = {
     **{stage.name: str(stage.value) for stage in Stage},
     **{status.name: str(code) for status, code in CODES.items()},
     **{name: str(bit) for name, bit in _FLAGS.items()},
     "RECORD": _RECORD,
+    "BODY": _BODY,
+    "SHORT": f"{SHORT:,}",
     "MAX_BATCH": str(MAX_BATCH),  # not as a parameter: a statement with LIMIT ? is compiled anew each time it is run
     "TOMBSTONE_TTL": str(TOMBSTONE_TTL),
     "DEAD_LETTER_TTL": str(DEAD_LETTER_TTL),

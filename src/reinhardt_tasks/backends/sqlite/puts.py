@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from reinhardt_tasks.backends.sqlite import endings, timetable
 from reinhardt_tasks.backends.sqlite.endings import Parent
-from reinhardt_tasks.backends.sqlite.layout import CODES, FALLEN, HELD, TOLERANT, WINDOWED, Stage, stage_for
+from reinhardt_tasks.backends.sqlite.layout import CODES, FALLEN, HELD, SHORT, TOLERANT, WINDOWED, Stage, stage_for
 from reinhardt_tasks.backends.sqlite.statements import statements
 from reinhardt_tasks.backends.sqlite.store import Store
 from reinhardt_tasks.errors import QueueError
@@ -45,7 +45,9 @@ def _put_plain(store: Store, messages: Sequence[AnyMessage]) -> list[Put]:
     else:
         stored = store.rows(_SQL["stored_between"], first, first + len(rows) - 1)
         fresh = {no for (no,) in stored}  # type: ignore[assignment]
-    store.run_many(_INSERT_BODY, [(no, message.body) for no, message in enumerate(messages, first) if no in fresh])
+    long = [(no, one.body) for no, one in enumerate(messages, first) if len(one.body) > SHORT and no in fresh]
+    if long:
+        store.run_many(_INSERT_BODY, long)
     _announce(store, {row[5] for row in rows})
     return [Put(message.id, no in fresh) for no, message in enumerate(messages, first)]
 
@@ -70,6 +72,7 @@ def _row(message: AnyMessage, no: int, now: float) -> tuple[Any, ...]:
         message.workflow,
         message.unique_key,
         0,
+        message.body if len(message.body) <= SHORT else None,
     )
 
 
@@ -131,7 +134,8 @@ def _insert(store: Store, message: AnyMessage, *, waiting_on: int, parents: Sequ
     row[5:8] = stage, _flags(message), no if stage is Stage.READY else 0
     row[14] = waiting_on
     store.run(_INSERT, *row)
-    store.run(_INSERT_BODY, no, message.body)
+    if len(message.body) > SHORT:
+        store.run(_INSERT_BODY, no, message.body)
     if message.unique_key is not None:
         until = None if message.unique_for is None else store.now + message.unique_for
         store.run(_SQL["take_key"], message.name, message.unique_key, no, until)

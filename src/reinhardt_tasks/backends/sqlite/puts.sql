@@ -3,14 +3,14 @@
 -- name: insert_message
 -- A new message, unless its id is known.
 -- ?1 no, ?2 id, ?3 name, ?4 queue, ?5 priority, ?6 stage, ?7 flags, ?8 seq, ?9 max_losses, ?10 run_at, ?11 now,
--- ?12 result_ttl, ?13 workflow, ?14 unique_key, ?15 waiting_on.
+-- ?12 result_ttl, ?13 workflow, ?14 unique_key, ?15 waiting_on, ?16 body where it is short.
 INSERT INTO messages (no, id, name, queue, priority, stage, status, flags, seq, max_losses, run_at, created_at,
-                      updated_at, result_ttl, workflow, unique_key, waiting_on)
-VALUES (?1, ?2, ?3, ?4, ?5, ?6, {PENDING}, ?7, ?8, ?9, ?10, ?11, ?11, ?12, ?13, ?14, ?15)
+                      updated_at, result_ttl, workflow, unique_key, waiting_on, body)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, {PENDING}, ?7, ?8, ?9, ?10, ?11, ?11, ?12, ?13, ?14, ?15, ?16)
 ON CONFLICT (id) DO NOTHING
 
 -- name: insert_body
--- ?1 no, ?2 body.
+-- ?1 no, ?2 body, a long one.
 INSERT INTO bodies (no, body) VALUES (?1, ?2)
 
 -- name: stored_between

@@ -6,7 +6,7 @@ SELECT {RECORD} FROM messages m WHERE m.id = ?1
 
 -- name: get_with_body
 -- The record of the id ?1, and its envelope.
-SELECT {RECORD}, b.body FROM messages m LEFT JOIN bodies b ON b.no = m.no WHERE m.id = ?1
+SELECT {RECORD}, {BODY} FROM messages m WHERE m.id = ?1
 
 -- name: records
 -- The records of the messages ?1 (a list), each after its row number.

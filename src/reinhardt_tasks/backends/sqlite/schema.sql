@@ -1,6 +1,6 @@
 -- The tables of version 1. `{{WORD}}`s are the numbers of layout.py; instants are Unix seconds.
 
--- One row a message, in the order of put: what a step reads or changes. The rest is in `bodies`.
+-- One row a message, in the order of put.
 CREATE TABLE messages (
     no          INTEGER PRIMARY KEY,            -- never given twice
     id          BLOB    NOT NULL,
@@ -31,7 +31,8 @@ CREATE TABLE messages (
     unique_key  TEXT,
     progress    BLOB,
     error       BLOB,
-    result      BLOB
+    result      BLOB,
+    body        BLOB                            -- the sealed envelope; NULL: see `bodies`
 ) STRICT;
 
 CREATE UNIQUE INDEX messages_id ON messages (id);
@@ -46,7 +47,7 @@ CREATE INDEX messages_retry    ON messages (queue)                      WHERE st
 CREATE INDEX messages_fallen   ON messages (id)                         WHERE status >= {FAILURE};
 CREATE INDEX messages_workflow ON messages (workflow)                   WHERE workflow IS NOT NULL;
 
--- The sealed envelopes, apart so that no step rewrites them.
+-- Sealed envelopes of more than {SHORT} bytes, apart so that no step rewrites them.
 CREATE TABLE bodies (
     no   INTEGER PRIMARY KEY,
     body BLOB NOT NULL

@@ -23,10 +23,10 @@ LIMIT {MAX_BATCH}
 
 -- name: drop_result
 -- The result of the message ?1 is over; its record is until ?2.
-UPDATE messages SET result = NULL, flags = flags | {EXPIRED}, expires_at = ?2 WHERE no = ?1
+UPDATE messages SET result = NULL, body = NULL, flags = flags | {EXPIRED}, expires_at = ?2 WHERE no = ?1
 
 -- name: drop_bodies
--- The envelopes of the messages ?1 (a list), which will never run again.
+-- The long envelopes of the messages ?1 (a list), which will never run again.
 DELETE FROM bodies WHERE no IN (SELECT value FROM json_each(?1))
 
 -- name: look_again
