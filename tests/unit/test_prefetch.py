@@ -37,6 +37,26 @@ def test_slow_tasks_are_not_fetched_ahead(slots):
     assert after(slots=slots, rate=slots / 0.04).size >= slots
 
 
+@pytest.mark.parametrize("apart", [0.0002, 0.001, 0.02])
+def test_bursts_of_slow_tasks_do_not_look_quick(apart):
+    """Ten tasks of 60 ms that end nearly together, settled in two calls."""
+    allowance, sizes = Allowance(None, slots=10, now=0.0), set()
+    for turn in range(1, 50):
+        allowance.measure(3, turn * 0.06, busy=True)
+        sizes.add(allowance.size)
+        allowance.measure(7, turn * 0.06 + apart, busy=True)
+        sizes.add(allowance.size)
+    assert sizes == {0}
+
+
+def test_a_quick_worker_earns_it_at_once():
+    """After fifty milliseconds of no-op tasks."""
+    allowance = Allowance(None, slots=100, now=0.0)
+    for turn in range(1, 60):
+        allowance.measure(80, turn * 0.001, busy=True)
+    assert allowance.size == MOST
+
+
 def test_a_worker_that_becomes_slow_fetches_no_more():
     """Within a few measurements."""
     allowance = after(slots=4, rate=10_000)
