@@ -379,6 +379,31 @@ def test_an_envelope_comes_back_whatever_its_length(table, size):
     assert [claim.body for claim in table.claim(3)] == [whole[:size], b"", whole[:size]]
 
 
+def test_a_number_is_never_given_twice(table):
+    """Not even when the message that had the last one is forgotten, nor when one is put back in line."""
+    table.beat()
+    first = table.put()[0]
+    one = table.number("SELECT no FROM messages")
+    table.step(operations.cancel, (first.id,), b"")
+    assert table.step(operations.delete, (first.id,)) == 1
+    second = table.put()[0]
+    two = table.number("SELECT no FROM messages")
+    table.step(operations.cancel, (second.id,), b"")
+    table.step(requeue.requeue, (second.id,))
+    back = table.number("SELECT seq FROM messages")
+    table.put()
+    assert one < two < back < table.number("SELECT max(no) FROM messages")
+
+
+def test_storing_a_message_leaves_the_counters_alone(table):
+    """Its row says all, which spares the commit a page; the order of the line holds all the same."""
+    before = table.number("SELECT seq FROM counters"), table.number("SELECT wakes FROM counters")
+    messages = table.put(3) + table.put(unique_key="k")
+    assert (table.number("SELECT seq FROM counters"), table.number("SELECT wakes FROM counters")) == before
+    table.beat()
+    assert [claim.id for claim in table.claim(4)] == [one.id for one in messages]
+
+
 # Expiry ---------------------------------------------------------------------------------------------------------------
 
 

@@ -43,9 +43,9 @@ class Turn(NamedTuple):
 
 
 class Heard(NamedTuple):
-    """Up to where a worker knows what happened: the counter of wake-ups, and that of its orders."""
+    """Up to where a worker knows what happened: the store's mark, and the counter of its orders."""
 
-    wakes: int = -1
+    mark: int = -1
     orders: int = -1
 
 
@@ -56,11 +56,11 @@ def exchange(store: Store, turn: Turn) -> tuple[Exchange, Heard]:
     promote(store)
     member = members.find(store, turn.worker)
     if member is None:
-        return Exchange([], settled, Orders(registered=False)), Heard(store.wakes)
+        return Exchange([], settled, Orders(registered=False)), Heard(store.mark)
     claims = [] if turn.held is None else _unknown_to_it(store, turn.worker, turn.held)
     if turn.want > 0 and not member.draining:
         claims += _claim(store, member, turn.want, turn.queues)
-    return Exchange(claims, settled, members.orders(store, member)), Heard(store.wakes, member.orders)
+    return Exchange(claims, settled, members.orders(store, member)), Heard(store.mark, member.orders)
 
 
 def promote(store: Store) -> int:

@@ -17,6 +17,7 @@ def forget(store: Store, numbers: Sequence[int]) -> None:
     """Delete messages by row number. Dependents that are still to be cancelled for their sake will be."""
     if not numbers:
         return
+    store.keep_numbers()
     for step in _STEPS:
         store.run(_SQL[step], as_list(numbers))
     endings.forget_edges(store, numbers)

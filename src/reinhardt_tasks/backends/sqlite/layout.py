@@ -16,7 +16,7 @@ SCHEMA_VERSION: Final = 1
 """The version of schema.sql (`PRAGMA user_version`)."""
 
 
-SHORT: Final = 1_000
+SHORT: Final = 400
 """The most bytes of a sealed envelope that stand in the message's own row; a longer one stands in `bodies`."""
 
 

@@ -36,7 +36,7 @@ def _is_plain(message: AnyMessage) -> bool:
 
 
 def _put_plain(store: Store, messages: Sequence[AnyMessage]) -> list[Put]:
-    first = store.allot(len(messages))
+    first = store.allot_rows(len(messages))
     rows = [_row(message, no, store.now) for no, message in enumerate(messages, first)]
     before = store.connection.total_changes()
     store.run_many(_INSERT, rows)
@@ -77,10 +77,9 @@ def _row(message: AnyMessage, no: int, now: float) -> tuple[Any, ...]:
 
 
 def _announce(store: Store, stages: set[Stage]) -> None:
-    if Stage.READY in stages:
-        store.wake()
-    if Stage.LATER in stages:
-        store.rings = True  # the next moment at which something falls due may be sooner now
+    """Ring where something can be claimed now, or falls due sooner than all else; the new row numbers say it too."""
+    if Stage.READY in stages or Stage.LATER in stages:
+        store.rings = True
 
 
 # One by one -----------------------------------------------------------------------------------------------------------
@@ -127,7 +126,7 @@ def _parents(store: Store, message: AnyMessage) -> list[Parent]:
 
 def _insert(store: Store, message: AnyMessage, *, waiting_on: int, parents: Sequence[Parent]) -> None:
     """Store a message that nothing stands for, with its key and its edges, under the number `store.seq`."""
-    no = store.allot(1)
+    no = store.allot_rows(1)
     row = list(_row(message, no, store.now))
     blocked = message.held or waiting_on > 0
     stage = stage_for(row[9], store.now, blocked=blocked)

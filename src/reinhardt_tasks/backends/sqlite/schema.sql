@@ -110,7 +110,7 @@ CREATE TABLE locks (
     until REAL NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- One row. `seq`: the last number or place given. `wakes`: rises when something becomes claimable or is ordered.
+-- One row. `seq`: the last number or place given, unless a message has a higher `no`. `wakes`: rises when something becomes claimable or is ordered.
 -- `schedules`: rises when a schedule changes.
 CREATE TABLE counters (
     one       INTEGER PRIMARY KEY CHECK (one = 1),

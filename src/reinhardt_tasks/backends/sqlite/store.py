@@ -17,6 +17,8 @@ _SQL = statements("store")
 _BEGIN: Final = "BEGIN IMMEDIATE"
 _LOAD: Final = _SQL["load_counters"]
 _SAVE: Final = _SQL["save_counters"]
+_LONG: Final = 0.001
+"""Seconds of a commit from which on it does not matter how long it takes."""
 _NEWEST: Final = 0.2
 """How much the newest commit counts in the average of what commits take."""
 _encode = msgspec.json.Encoder().encode
@@ -40,9 +42,10 @@ class Store:
         self.now = 0.0
         self.seq = self.wakes = self.schedules = 0
         self.rings = self.ends = False
+        self._loaded = [0, 0]
+        self._keeps = False
         self.commit_seconds = 1.0
         """What a commit takes, averaged over the last few; supposed to be long until there were some."""
-        self._loaded: tuple[int, ...] = (0, 0, 0)
         self._patience = patience
         self._busy_timeout = busy_milliseconds(patience)
         self._execute = connection.execute
@@ -92,10 +95,27 @@ class Store:
     # Notes --------------------------------------------------------------------------------------------------------
 
     def allot(self, count: int) -> int:
-        """The first of `count` fresh numbers, which serve as row numbers and as places in line."""
+        """The first of `count` fresh numbers, for places in line."""
+        self.keep_numbers()
+        return self.allot_rows(count)
+
+    def allot_rows(self, count: int) -> int:
+        """The same, for row numbers of messages about to be inserted, which are their places in line as well.
+
+        The rows remember them, so that storing a message does not have to write the counters too.
+        """
         first = self.seq + 1
         self.seq += count
         return first
+
+    def keep_numbers(self) -> None:
+        """Write down the last number given: no row may remember it after this transaction."""
+        self._keeps = True
+
+    @property
+    def mark(self) -> int:
+        """A number that rises when something may have become claimable or an order was given."""
+        return self.wakes + self.seq
 
     def wake(self) -> None:
         """Something can be claimed that could not before, or a worker has an order."""
@@ -131,18 +151,20 @@ class Store:
 
     def _look(self) -> None:
         """What stands at the start of a transaction."""
-        self.seq, self.wakes, self.schedules = self._loaded = self.rows(_LOAD)[0]
+        self.seq, *self._loaded = self.rows(_LOAD)[0]
+        self.wakes, self.schedules = self._loaded
+        self._keeps = False
         self.now = self.clock()
         self.rings = self.ends = False
 
     def commit(self) -> None:
         """End the transaction; what it did stands."""
-        counters = (self.seq, self.wakes, self.schedules)
-        if counters != self._loaded:
-            self._execute(_SAVE, counters)
+        if self._keeps or [self.wakes, self.schedules] != self._loaded:
+            self._execute(_SAVE, (self.seq, self.wakes, self.schedules))
         began = time.perf_counter()
         self._execute("COMMIT")
-        self.commit_seconds += _NEWEST * (time.perf_counter() - began - self.commit_seconds)
+        took = min(time.perf_counter() - began, _LONG)  # one that is slow for once says little about the next
+        self.commit_seconds += _NEWEST * (took - self.commit_seconds)
 
     def rollback(self) -> None:
         """End the transaction, if one is open; nothing of it stands."""

@@ -28,7 +28,7 @@ class Glance:
     def __init__(self, connection: apsw.Connection, now: float) -> None:
         self._connection = connection
         self.now = now
-        self.wakes, self.schedules = self.rows(_COUNTERS)[0]
+        self.mark, self.schedules = self.rows(_COUNTERS)[0]
 
     def rows(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
         """All rows of an answer."""
@@ -88,14 +88,14 @@ class WorkWatch(Watch):
         super().__init__(otherwise=False)
         self._worker = worker
         self._queues = queues
-        self._wakes = heard.wakes
+        self._mark = heard.mark
         self._orders = heard.orders
 
     def look(self, glance: Glance) -> Answer | None:
         """True when something happened since the last exchange and something is there for this worker."""
-        if glance.wakes == self._wakes:
+        if glance.mark == self._mark:
             return None
-        self._wakes = glance.wakes
+        self._mark = glance.mark
         return Answer(self.future, value=True) if self._is_called(glance) or self._may_claim(glance) else None
 
     def at_failure(self, error: BaseException) -> Answer:

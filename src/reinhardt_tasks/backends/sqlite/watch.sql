@@ -1,8 +1,8 @@
 -- What those who wait look at. Each is a step or two into an index.
 
 -- name: counters
--- Answers (wakes, schedules).
-SELECT wakes, schedules FROM counters WHERE one = 1
+-- Answers (a number that rises when something may have become claimable or an order was given, schedules).
+SELECT wakes + max(seq, coalesce((SELECT max(no) FROM messages), 0)), schedules FROM counters WHERE one = 1
 
 -- name: orders
 -- The counter of orders of the worker ?1.
