@@ -11,6 +11,7 @@ import contextlib
 import contextvars
 import time
 import types
+from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from enum import Enum
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 import msgspec
 
 from reinhardt_tasks.context import TaskContext, current_context
+from reinhardt_tasks.contract import MAX_BATCH
 from reinhardt_tasks.errors import (
     ConfigurationError,
     SerializationError,
@@ -221,6 +223,8 @@ class Runner:
         self._open = queue.seal.open
         self._close = queue.seal.close
         self._prepared: dict[str, Prepared] = {}
+        self.last_reports: deque[Report] = deque(maxlen=MAX_BATCH)
+        """Progress that was told right before its task ended; whoever exchanges takes it from here."""
         self.running: set[Run] = set()
         """What is running now. Twice the same message, where its lease was lost and it was claimed here again."""
 
@@ -257,6 +261,8 @@ class Runner:
         finally:
             run.over = True
             self.running.discard(run)
+            if run.untold():
+                self.last_reports.append(run.report())
             if timer is not None:
                 timer.cancel()
             if run.cause is not None:
@@ -265,12 +271,13 @@ class Runner:
 
     async def _call(self, run: Run, prepared: Prepared, arguments: Any) -> bytes:
         """The encoded result of the task, run where it is to run, inside the middleware."""
-        if self._queue.middleware:
-            value = await _wrapped(self._queue.middleware, run.context, lambda: self._invoke(run, prepared, arguments))
+        middleware = self._queue.middleware
+        if prepared.mode == "process" and not middleware:
+            return await self._pools.run_in_process(run, prepared, arguments)
+        if middleware:
+            value = await _wrapped(middleware, run.context, lambda: self._invoke(run, prepared, arguments))
         else:
             value = await self._invoke(run, prepared, arguments)
-        if prepared.mode == "process":
-            return bytes(value)
         try:
             return prepared.encode(value)
         except SerializationError as error:
@@ -279,7 +286,7 @@ class Runner:
     async def _invoke(self, run: Run, prepared: Prepared, arguments: Any) -> Any:
         """Call the task's function with its decoded arguments."""
         if prepared.mode == "process":
-            return await self._pools.run_in_process(run, prepared, arguments)
+            return prepared.task.returns.decode(await self._pools.run_in_process(run, prepared, arguments))
         args, kwargs = arguments
         if prepared.injected:
             kwargs = {**prepared.injected, **kwargs}

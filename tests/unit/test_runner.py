@@ -730,6 +730,24 @@ async def test_middleware_is_around_each_run_in_order():
     assert book == ["outer before work", "inner before work", "work", "inner after", "outer after"]
 
 
+@pytest.mark.parametrize("runs_in", ["loop", "thread", "process"])
+async def test_middleware_sees_and_may_change_the_result_wherever_the_task_runs(runs_in):
+    """It is handed the value itself, never its encoded form."""
+
+    class Doubling(Middleware):
+        async def on_run(self, task, call_next):
+            return 2 * await call_next()
+
+    queue = TaskQueue(MemoryBackend(), middleware=[Doubling()])
+
+    @queue.task(runs_in=runs_in)
+    def work() -> int:
+        return 21
+
+    outcome = await outcome_of(queue, work.message())
+    assert ValueCodec(int, where="the result").decode(outcome.payload) == 42
+
+
 async def test_an_error_of_a_middleware_is_the_message_s():
     """Raised before the task, the task is not run; behind it, the task's own error may be replaced."""
     ran: list[int] = []

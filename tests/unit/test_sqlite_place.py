@@ -69,7 +69,7 @@ def test_a_link_is_followed(tmp_path):
 @pytest.mark.parametrize(
     ("path", "kind"),
     [
-        ("/home/me/t.db", "ext4"),
+        ("/home2/me/t.db", "ext4"),
         ("/mnt/share/t.db", "nfs4"),
         ("/mnt/share/fast/t.db", "tmpfs"),
         ("/mnt/shared/t.db", "ext4"),

@@ -205,6 +205,23 @@ async def test_progress_is_seen_while_the_task_runs():
         await handle.result(timeout=20)
 
 
+async def test_what_a_task_says_right_before_its_end_is_kept():
+    """The last progress goes with the result."""
+    queue = make_queue()
+
+    @queue.task
+    async def counts() -> int:
+        current_task().progress(10, 10, "done")
+        return 10
+
+    async with at_work(queue):
+        handle = await counts.enqueue()
+        assert await handle.result(20) == 10
+        progress = await handle.progress()
+        assert progress is not None
+        assert (progress.done, progress.note) == (10.0, "done")
+
+
 async def test_progress_told_by_a_thread_is_seen_too():
     """A plain call, from anywhere."""
     queue = make_queue()

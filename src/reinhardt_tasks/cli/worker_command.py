@@ -130,7 +130,7 @@ def _supervise(target: str, settings: WorkerSettings) -> int:
     supervisor = Supervisor(
         worker_command([target, *arguments_for_one(settings)]),
         settings.processes,
-        shutdown_timeout=settings.shutdown_timeout,
+        shutdown_timeout=settings.shutdown_timeout + settings.grace,
         sources=SourceWatch([Path.cwd()]) if settings.reload else None,
     )
     return supervisor.run_sync()

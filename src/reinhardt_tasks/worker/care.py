@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import socket
@@ -178,8 +179,12 @@ class Care:
         return "no task of the queue" if task is None else task.get_name()
 
     def reports(self) -> list[Report]:
-        """The progress that was not told yet."""
-        return [run.report() for run in self._runs() if run.untold()]
+        """The progress that was not told yet, of what runs and of what has just ended."""
+        reports = [run.report() for run in self._runs() if run.untold()]
+        with contextlib.suppress(IndexError):  # the loop and the heartbeat's thread both take from it
+            while True:
+                reports.append(self._runner.last_reports.popleft())
+        return reports
 
     def make_beat(self, number: int, leaving: bool) -> Beat:  # noqa: FBT001 - the heartbeat's own call
         """The sign of life number `number`."""

@@ -12,7 +12,7 @@ import random
 import threading
 from collections.abc import Callable
 
-from reinhardt_tasks.contract import TaskBackend
+from reinhardt_tasks.contract import MAX_BATCH, TaskBackend
 from reinhardt_tasks.errors import BackendError, TaskError
 from reinhardt_tasks.message import Beat, Orders
 from reinhardt_tasks.worker.patience import backoff, boottime, open_patiently
@@ -145,17 +145,23 @@ class Heartbeat:
         log.warning("beat_failed failures=%d error=%s", self._failures, error)
 
     async def _keep_sweeping(self) -> None:
+        """Sweep at least every sixth of the lease, and at once again while there was more to do than fits one sweep."""
         while True:
-            await asyncio.sleep(self._lease / 6 * random.uniform(0.8, 1.2))  # noqa: S311 - spread, not secrecy
-            if boottime() < self._sweep_from:
-                continue
-            try:
-                swept = await self._backend.sweep()
-            except BackendError as error:
-                self._failed(error)
-            else:
-                if swept.rescued or swept.poisoned:
-                    log.warning("messages_rescued rescued=%d poisoned=%d", swept.rescued, swept.poisoned)
+            await asyncio.sleep(self._lease / 6 * random.uniform(0.6, 1.0))  # noqa: S311 - spread, not secrecy
+            more = True
+            while more and boottime() >= self._sweep_from:
+                more = await self._sweep()
+
+    async def _sweep(self) -> bool:
+        """Sweep once; whether another one is worth its while."""
+        try:
+            swept = await self._backend.sweep()
+        except BackendError as error:
+            self._failed(error)
+            return False
+        if swept.rescued or swept.poisoned:
+            log.warning("messages_rescued rescued=%d poisoned=%d", swept.rescued, swept.poisoned)
+        return max(swept.rescued, swept.promoted, swept.cancelled, swept.expired, swept.deleted) >= MAX_BATCH
 
     # Back to the worker's loop -----------------------------------------------------------------------------------
 

@@ -25,8 +25,7 @@ _importing_program: ContextVar[bool] = ContextVar("reinhardt_tasks.importing_pro
 
 def origin_of(task: Task[Any, Any]) -> Origin:
     """Where `task` is defined in this process."""
-    defined = task._definition.defined  # noqa: SLF001 - the class of a class task is not what it shows as its function
-    return Origin(defined.__module__, defined.__qualname__, task.name)
+    return Origin(task.defined.__module__, task.defined.__qualname__, task.name)
 
 
 def setup_for(target: str | None) -> Setup:

@@ -20,6 +20,7 @@ from reinhardt_tasks.queue import TaskQueue
 from reinhardt_tasks.runner import Runner
 from reinhardt_tasks.worker.config import WorkerConfig
 from reinhardt_tasks.worker.lifeline import follow_supervisor
+from reinhardt_tasks.worker.origin import refuse_unguarded_program
 from reinhardt_tasks.worker.patience import open_patiently
 from reinhardt_tasks.worker.pools import WorkerPools
 from reinhardt_tasks.worker.shift import ExitCode, Shift
@@ -70,6 +71,7 @@ class Worker:
         Raises ConfigurationError or SchemaError when the backend refuses to open, what a lifespan provider raises, and
         QueueError when this worker runs already.
         """
+        refuse_unguarded_program()
         if self._loop is not None:
             raise QueueError("this worker runs already; make another Worker for a second run at the same time")
         self.id, self.exit_code, self._stop = _new_id(), ExitCode.GRACEFUL, asyncio.Event()
