@@ -56,6 +56,18 @@ async def quick(number: int) -> int:
 
 
 @queue.task
+async def nothing(number: int) -> None:
+    """Leaves no trace but its result."""
+
+
+@queue.task
+async def brief(seconds: float) -> None:
+    """Waits a little; writes one entry."""
+    note("run")
+    await asyncio.sleep(seconds)
+
+
+@queue.task
 async def pausing(seconds: float) -> int:
     """Waits, as for something remote; its result is the process that did it."""
     note("begin")
