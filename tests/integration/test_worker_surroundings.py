@@ -187,7 +187,6 @@ async def test_a_clock_that_jumps_doubles_and_loses_nothing(place):
         assert all(crew.process.poll() is None for crew in crews)
 
 
-@pytest.mark.xfail(strict=True, reason="SQLite: each process judges the others' leases by its own wall clock")
 async def test_a_worker_with_a_wrong_clock_doubles_and_loses_nothing(place):
     """Its own is an hour ahead, or behind, of everybody else's."""
     async with producer(jobs.queue, place) as backend:

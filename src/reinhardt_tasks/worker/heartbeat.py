@@ -12,10 +12,11 @@ import random
 import threading
 from collections.abc import Callable
 
+from reinhardt_tasks.clocks import boottime
 from reinhardt_tasks.contract import MAX_BATCH, TaskBackend
 from reinhardt_tasks.errors import BackendError, TaskError
 from reinhardt_tasks.message import Beat, Orders
-from reinhardt_tasks.worker.patience import backoff, boottime, open_patiently
+from reinhardt_tasks.worker.patience import backoff, open_patiently
 
 log = logging.getLogger("reinhardt_tasks.worker")
 

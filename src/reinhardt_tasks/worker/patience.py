@@ -1,4 +1,4 @@
-"""How a worker waits for a broker that is away: full-jitter back-off, and clocks that nobody sets."""
+"""How a worker waits for a broker that is away: full-jitter back-off."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import logging
 import random
-import time
 from typing import Final
 
 from reinhardt_tasks.contract import TaskBackend
@@ -16,12 +15,6 @@ log = logging.getLogger("reinhardt_tasks.worker")
 
 _FIRST: Final = 0.1
 _LAST: Final = 5.0
-_clock = getattr(time, "CLOCK_BOOTTIME", None)
-
-
-def boottime() -> float:
-    """Seconds of a clock that no one sets and that goes on while the machine sleeps, where there is one."""
-    return time.monotonic() if _clock is None else time.clock_gettime(_clock)
 
 
 def backoff(failures: int) -> float:

@@ -15,6 +15,7 @@ from reinhardt_tasks.backends.sqlite.engine import Engine
 from reinhardt_tasks.backends.sqlite.store import Store
 from reinhardt_tasks.backends.sqlite.sweep import sweep
 from reinhardt_tasks.backends.sqlite.watch import EndWatch, ScheduleWatch, WorkWatch
+from reinhardt_tasks.clocks import steadied
 from reinhardt_tasks.contract import MAX_BATCH, TaskBackend
 from reinhardt_tasks.errors import BackendError, BackendTaskNotFoundError, UnsupportedError
 from reinhardt_tasks.identity import TaskId
@@ -204,7 +205,9 @@ class SqliteBackend(TaskBackend):
 
     async def workers(self) -> list[WorkerRecord]:
         """See TaskBackend.workers."""
-        return await self._open_engine.read(read.workers)
+        clock = self._settings.clock
+        ahead = clock() - steadied(clock)()
+        return await self._open_engine.read(lambda connection: read.workers(connection, ahead=ahead))
 
     async def wait_result(self, task_id: TaskId, timeout: float | None) -> Record | None:
         """See TaskBackend.wait_result."""

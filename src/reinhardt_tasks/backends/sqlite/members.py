@@ -69,7 +69,7 @@ def beat(store: Store, sign: Beat) -> Orders:
     member = find(store, sign.worker)
     known = member is not None or sign.number <= 1
     stored = msgspec.structs.replace(sign, reports=())
-    store.run(_SQL["enlist"], sign.worker, _encode_beat(stored), sign.lease, store.now)
+    store.run(_SQL["enlist"], sign.worker, _encode_beat(stored), sign.lease, store.steady)
     note(store, sign.worker, sign.reports)
     told = orders(store, member, registered=known)
     if sign.leaving:
@@ -125,13 +125,13 @@ def rescue(store: Store) -> Rescued:
     """Suspect the silent and give up the dead, until MAX_BATCH messages are rescued."""
     suspected = rescued = poisoned = 0
     for worker, lease, beat_at, suspected_at in store.rows(_SQL["all_workers"]):
-        if max(beat_at, suspected_at or 0.0) > store.now:
-            store.run(_SQL["correct_clock"], worker, store.now)
+        if max(beat_at, suspected_at or 0.0) > store.steady:
+            store.run(_SQL["correct_clock"], worker, store.steady)
             continue
-        watched = None if suspected_at is None else store.now - suspected_at
-        verdict = judge(lease, store.now - beat_at, watched)
+        watched = None if suspected_at is None else store.steady - suspected_at
+        verdict = judge(lease, store.steady - beat_at, watched)
         if verdict is Verdict.SUSPECT:
-            store.run(_SQL["suspect"], worker, store.now)
+            store.run(_SQL["suspect"], worker, store.steady)
             suspected += 1
         elif verdict is Verdict.DEAD and rescued + poisoned < MAX_BATCH:
             back, poison = _dismiss(store, worker, lost=True)

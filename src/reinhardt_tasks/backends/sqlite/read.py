@@ -91,10 +91,10 @@ def _rows(connection: apsw.Connection, name: str) -> list[tuple[Any, ...]]:
     return connection.execute(_SQL[name]).fetchall()
 
 
-def workers(connection: apsw.Connection) -> list[WorkerRecord]:
-    """See TaskBackend.workers."""
+def workers(connection: apsw.Connection, *, ahead: float) -> list[WorkerRecord]:
+    """See TaskBackend.workers. The wall clock is `ahead` of the clock of the beats by so many seconds."""
     return [
-        WorkerRecord(beat=_decode_beat(beat), beat_at=beat_at, claims=claims, suspected=bool(suspected))
+        WorkerRecord(beat=_decode_beat(beat), beat_at=beat_at + ahead, claims=claims, suspected=bool(suspected))
         for beat, beat_at, suspected, claims in _rows(connection, "workers")
     ]
 

@@ -1,4 +1,4 @@
--- The tables of version 1. `{{WORD}}`s are the numbers of layout.py; instants are Unix seconds.
+-- The tables of version 1. `{{WORD}}`s are the numbers of layout.py; instants are Unix seconds, but for those of `workers`.
 
 -- One row a message, in the order of put.
 CREATE TABLE messages (
@@ -83,7 +83,7 @@ CREATE TABLE workers (
     worker       TEXT    PRIMARY KEY,
     beat         BLOB    NOT NULL,              -- the last Beat, as MessagePack
     lease        REAL    NOT NULL,
-    beat_at      REAL    NOT NULL,
+    beat_at      REAL    NOT NULL,              -- by the clock that nobody sets, as the next
     suspected_at REAL,                          -- when a sweep first found the last beat too old
     draining     INTEGER NOT NULL DEFAULT 0,
     cancels      INTEGER NOT NULL DEFAULT 0,    -- whether it may hold a message that is to be cancelled

@@ -12,6 +12,7 @@ import msgspec
 
 from reinhardt_tasks.backends.sqlite.connection import busy_milliseconds, jitter
 from reinhardt_tasks.backends.sqlite.statements import statements
+from reinhardt_tasks.clocks import steadied
 
 _SQL = statements("store")
 _BEGIN: Final = "BEGIN IMMEDIATE"
@@ -32,14 +33,16 @@ def as_list(numbers: Sequence[int]) -> str:
 class Store:
     """A connection that writes, and what one transaction notes down. Used by one thread.
 
-    `now` is the time of the transaction. `seq`, `wakes` and `schedules` are the counters as they will be after it.
+    `now` is the time of the transaction, `steady` the same by a clock that nobody sets, for leases. `seq`, `wakes` and
+    `schedules` are the counters as they will be after it.
     `rings` and `ends` say what it did that others wait for: something to claim, or an end.
     """
 
     def __init__(self, connection: apsw.Connection, clock: Callable[[], float], *, patience: float) -> None:
         self.connection = connection
         self.clock = clock
-        self.now = 0.0
+        self._steady_clock = steadied(clock)
+        self.now = self.steady = 0.0
         self.seq = self.wakes = self.schedules = 0
         self.rings = self.ends = False
         self._loaded = [0, 0]
@@ -155,6 +158,7 @@ class Store:
         self.wakes, self.schedules = self._loaded
         self._keeps = False
         self.now = self.clock()
+        self.steady = self._steady_clock()
         self.rings = self.ends = False
 
     def commit(self) -> None:
