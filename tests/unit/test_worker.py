@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator
 
 import pytest
+from msgspec.structs import replace
 
 from reinhardt_tasks.backends.memory import MemoryBackend
 from reinhardt_tasks.config import QueueConfig
@@ -16,6 +17,7 @@ from reinhardt_tasks.context import current_task
 from reinhardt_tasks.errors import ConfigurationError, ExecutionFailedError, MaxRetriesExceededError, QueueError
 from reinhardt_tasks.executor import TaskExecutor
 from reinhardt_tasks.lifespan import Depends
+from reinhardt_tasks.message import ErrorRecord, Reason, Record
 from reinhardt_tasks.queue import TaskQueue
 from reinhardt_tasks.retry import Retry, RetryStrategy
 from reinhardt_tasks.status import TaskStatus
@@ -237,6 +239,59 @@ async def test_progress_told_by_a_thread_is_seen_too():
         assert await awaited(handle.progress)
         gate.set()
         await handle.result(timeout=20)
+
+
+# What it cannot run ---------------------------------------------------------------------------------------------------
+
+
+async def test_a_task_that_nobody_knows_is_passed_on_and_given_up_in_the_end():
+    """Ten times within half an hour, no attempt spent; other messages are run meanwhile."""
+    clock = StillClock()
+    backend = MemoryBackend(clock=clock)
+    newer, older = TaskQueue(backend), TaskQueue(backend)
+
+    @newer.task
+    async def fresh() -> None: ...
+
+    @older.task
+    async def known() -> str:
+        return "known"
+
+    async def passed_on() -> Record | None:
+        """The message, once it waits for another worker, or has ended."""
+        record = await record_of(newer, handle.id)
+        return record if record.status.finished or (record.run_at or 0.0) > clock() else None
+
+    handle, began, waits = await fresh.enqueue(), clock(), []
+    async with at_work(older, poll_interval=0.02):
+        while (record := await awaited(passed_on)) and record.run_at is not None and not record.status.finished:
+            assert record.status is TaskStatus.PENDING
+            assert await (await known.enqueue()).result(timeout=20) == "known"
+            waits.append(record.run_at - clock())
+            clock.advance(waits[-1])
+    outcome = await handle.outcome(timeout=1)
+    assert isinstance(outcome, ExecutionFailedError)
+    assert outcome.reason == "unknown_task"
+    assert (len(waits), waits) == (10, sorted(waits))
+    assert 25 * 60 < clock() - began < 35 * 60
+
+
+async def test_what_cannot_be_read_does_not_stop_the_worker():
+    """Each is a dead letter of its own kind; what stands behind it runs."""
+    backend = MemoryBackend()
+    queue = TaskQueue(backend, QueueConfig(secret_keys=["the right key, long enough"]))
+    forger = TaskQueue(backend, QueueConfig(secret_keys=["another key, long enough"]))
+
+    async def answer() -> int:
+        return 42
+
+    task, forged = queue.task(answer), forger.task(answer)
+    good, garbage, signed = task.message(), replace(task.message(), body=b"\xc1 garbage"), forged.message()
+    await backend.put([garbage, signed, good])
+    await work_off(queue)
+    errors = [ErrorRecord.decode((await record_of(queue, one.id)).error or b"") for one in (garbage, signed)]
+    assert [error.reason for error in errors] == [Reason.BAD_SIGNATURE, Reason.BAD_SIGNATURE]
+    assert await queue.handle(good.id, type=int).result(timeout=1) == 42
 
 
 # Lifespan -------------------------------------------------------------------------------------------------------------

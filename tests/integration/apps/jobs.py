@@ -126,6 +126,31 @@ def quick_in_a_child(number: int) -> int:
     return number
 
 
+@queue.task(runs_in="process")
+def pausing_in_a_child(seconds: float) -> None:
+    """Waits, and heeds nothing."""
+    note("begin")
+    time.sleep(seconds)
+
+
+@queue.task(runs_in="process")
+def polling_in_a_child(seconds: float) -> None:
+    """Waits, and asks now and then whether it should."""
+    note("begin")
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        current_task().raise_if_cancelled()
+        time.sleep(0.01)
+
+
+@queue.task(runs_in="process")
+def stepping_in_a_child() -> None:
+    """Says how far it is, and goes no further until it is cancelled."""
+    note("begin")
+    current_task().progress(1, 2, "half-way")
+    polling_in_a_child.function(60)
+
+
 @queue.task(runs_in="process", timeout=0.5, retry=NEVER)
 def hanging_in_a_child(seconds: float) -> None:
     """Longer than it may."""
