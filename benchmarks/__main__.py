@@ -49,6 +49,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     run.add_argument("--json", type=Path, metavar="FILE", help="write every value to FILE")
     run.set_defaults(do=_run)
+    profile = commands.add_parser("profile", help="where the time of one message goes in a worker on SQLite")
+    profile.add_argument("--messages", type=_positive, default=200_000, help="how many to drain (200,000)")
+    profile.add_argument("--repeats", type=_positive, default=3, help="drains; the quickest is shown (3)")
+    profile.add_argument("--store", type=Path, default=environments.HERE / ".stores", help="where the file lives")
+    profile.set_defaults(do=_profile)
     commands.add_parser("cases", help="list the cases").set_defaults(do=_cases)
     return parser
 
@@ -72,6 +77,15 @@ def _setup(arguments: argparse.Namespace) -> None:
 def _cases(_: argparse.Namespace) -> None:
     for case in CASES:
         sys.stdout.write(f"{case.name}: {', '.join(case.measures)}\n")
+
+
+def _profile(arguments: argparse.Namespace) -> None:
+    from benchmarks.profile import profile  # noqa: PLC0415 - imports this project, which the other commands do without
+
+    arguments.store.mkdir(parents=True, exist_ok=True)
+    runs = [profile(arguments.messages, arguments.store) for _ in range(arguments.repeats)]
+    for part, microseconds in min(runs, key=lambda lines: lines[0].microseconds):
+        sys.stdout.write(f"{microseconds:7.2f} us  {part}\n")
 
 
 def _run(arguments: argparse.Namespace) -> None:
