@@ -12,7 +12,7 @@ import pytest
 
 from reinhardt_tasks.failure import Failure
 from reinhardt_tasks.identity import TaskId
-from reinhardt_tasks.runner import RemoteFailureError
+from reinhardt_tasks.run import RemoteFailureError
 from reinhardt_tasks.worker.processes import ProcessCall, ProcessPool
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")

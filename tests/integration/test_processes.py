@@ -14,7 +14,7 @@ import pytest
 from reinhardt_tasks.errors import ConfigurationError
 from reinhardt_tasks.identity import TaskId
 from reinhardt_tasks.message import Progress, Reason
-from reinhardt_tasks.runner import RemoteFailureError
+from reinhardt_tasks.run import RemoteFailureError
 from reinhardt_tasks.worker import spawned
 from reinhardt_tasks.worker.processes import ChildDiedError, ProcessCall, ProcessPool
 from tests.eventually import eventually_async

@@ -31,7 +31,8 @@ from reinhardt_tasks.message import (
 from reinhardt_tasks.middleware import Middleware
 from reinhardt_tasks.queue import TaskQueue
 from reinhardt_tasks.retry import Retry, RetryStrategy
-from reinhardt_tasks.runner import MAX_UNKNOWNS, Cause, Runner, unknown_delay
+from reinhardt_tasks.run import MAX_UNKNOWNS, Cause, unknown_delay
+from reinhardt_tasks.runner import Runner
 from tests.eventually import eventually_async
 
 NO_RETRY = RetryStrategy.no_retry()

@@ -14,7 +14,8 @@ import pytest
 from reinhardt_tasks.backends.memory import MemoryBackend
 from reinhardt_tasks.message import AnyMessage, Claim, ErrorRecord, Outcome, OutcomeKind
 from reinhardt_tasks.queue import TaskQueue
-from reinhardt_tasks.runner import Cause, Runner
+from reinhardt_tasks.run import Cause
+from reinhardt_tasks.runner import Runner
 from reinhardt_tasks.worker.slots import Slots
 from tests.eventually import eventually_async
 

@@ -13,7 +13,8 @@ from typing import Any, Final
 from reinhardt_tasks.identity import TaskId
 from reinhardt_tasks.message import Beat, Orders, Outcome, Report
 from reinhardt_tasks.retry import seconds
-from reinhardt_tasks.runner import Cause, Run, Runner, cancelled_record
+from reinhardt_tasks.run import Cause, Run, cancelled_record
+from reinhardt_tasks.runner import Runner
 from reinhardt_tasks.worker.config import WorkerConfig
 from reinhardt_tasks.worker.exchanger import Exchanger
 from reinhardt_tasks.worker.heartbeat import Heartbeat

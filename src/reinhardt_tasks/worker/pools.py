@@ -9,7 +9,8 @@ from typing import Any, Self
 
 from reinhardt_tasks.message import Progress
 from reinhardt_tasks.retry import seconds
-from reinhardt_tasks.runner import Prepared, Run
+from reinhardt_tasks.run import Run
+from reinhardt_tasks.runner import Prepared
 from reinhardt_tasks.worker.config import WorkerConfig
 from reinhardt_tasks.worker.processes import ProcessCall, ProcessPool
 from reinhardt_tasks.worker.threads import ThreadPool

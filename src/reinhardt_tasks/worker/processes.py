@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from reinhardt_tasks.errors import ConfigurationError, TaskError
 from reinhardt_tasks.failure import Failure
-from reinhardt_tasks.runner import RemoteFailureError
+from reinhardt_tasks.run import RemoteFailureError
 from reinhardt_tasks.task import Task
 from reinhardt_tasks.worker.frames import (
     Answer,

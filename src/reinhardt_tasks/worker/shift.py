@@ -17,7 +17,8 @@ from typing import Any, Final
 from reinhardt_tasks.contract import TaskBackend
 from reinhardt_tasks.message import Outcome
 from reinhardt_tasks.retry import seconds
-from reinhardt_tasks.runner import Cause, Run, Runner
+from reinhardt_tasks.run import Cause, Run, abandoned
+from reinhardt_tasks.runner import Runner
 from reinhardt_tasks.worker.care import TICK, Care
 from reinhardt_tasks.worker.config import WorkerConfig
 from reinhardt_tasks.worker.exchanger import Exchanger
@@ -157,7 +158,7 @@ class Shift:
             await self._slots.close()
             await self._close_all(within=None if not left_behind else self._grace)
             for run in left_behind:
-                self._exchanger.add(self._runner.abandon(run))
+                self._exchanger.add(abandoned(run))
                 deadline = time.monotonic() + min(_LAST_SETTLE, self._lease)
             await self._settle_all(settling, deadline)
         finally:

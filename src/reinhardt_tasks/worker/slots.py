@@ -14,7 +14,8 @@ from reinhardt_tasks.failure import judge
 from reinhardt_tasks.identity import TaskId
 from reinhardt_tasks.message import Claim, Outcome
 from reinhardt_tasks.retry import RetryStrategy
-from reinhardt_tasks.runner import Runner, forget_cancel, own_task
+from reinhardt_tasks.run import forget_cancel, own_task
+from reinhardt_tasks.runner import Runner
 
 log = logging.getLogger("reinhardt_tasks.worker")
 
