@@ -14,8 +14,20 @@ from reinhardt_tasks.backends.memory import MemoryBackend
 from reinhardt_tasks.contract import TaskBackend
 from reinhardt_tasks.errors import BackendUnavailableError
 from reinhardt_tasks.identity import TaskId
-from reinhardt_tasks.message import Beat, Claim, Exchange, Orders, Outcome, Record, Report, Swept
+from reinhardt_tasks.message import (
+    AnyMessage,
+    Beat,
+    Claim,
+    ErrorRecord,
+    Exchange,
+    Orders,
+    Outcome,
+    Record,
+    Report,
+    Swept,
+)
 from reinhardt_tasks.queue import TaskQueue
+from reinhardt_tasks.runner import Runner
 from reinhardt_tasks.status import TaskStatus
 from reinhardt_tasks.worker import Worker, WorkerConfig
 from tests.eventually import NeverError, eventually_async
@@ -43,6 +55,21 @@ async def work_off(queue: TaskQueue, **settings: Any) -> Worker:
     worker = Worker(queue, WorkerConfig(**settings))
     await asyncio.wait_for(worker.run(until_idle=True), 30)
     return worker
+
+
+def claim_of(message: AnyMessage, **facts: Any) -> Claim:
+    """The message as a worker gets it."""
+    return Claim(message.id, 1, message.body, **facts)
+
+
+async def outcome_of(queue: TaskQueue, message: AnyMessage, **facts: Any) -> Outcome:
+    """What running the message once, without a worker, comes to."""
+    return await Runner(queue, values={}).run(claim_of(message, **facts))
+
+
+def error_in(outcome: Outcome) -> ErrorRecord:
+    """The error that an outcome carries."""
+    return ErrorRecord.decode(outcome.payload)
 
 
 async def record_of(queue: TaskQueue, task_id: TaskId) -> Record:
