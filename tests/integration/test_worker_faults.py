@@ -143,6 +143,21 @@ async def test_the_second_signal_leaves_at_once(place, number):
         assert (await records(backend, [handle.id]))[0].status is TaskStatus.RUNNING
 
 
+async def test_threads_that_tasks_leave_behind_do_not_keep_the_process(place):
+    """Those of asyncio.to_thread belong to the event loop, which would wait for them; as many as it has are stuck."""
+    async with producer(jobs.queue, place) as backend:
+        crew = place.start("--grace", "0.5", "--concurrency", "40")
+        handles = await jobs.queue.enqueue_many(jobs.leaking.message() for _ in range(40))
+        for handle in handles:
+            assert isinstance(await handle.outcome(timeout=30), TaskTimeoutError)
+        assert await (await jobs.quick.enqueue(7)).result(timeout=30) == 7
+        crew.signal(signal.SIGTERM)
+        told_at = time.monotonic()
+        assert crew.ended() == 4
+        assert time.monotonic() - told_at < 0.5 + 2 + SLACK
+        assert await backend.workers() == []
+
+
 # Frozen and blocked ---------------------------------------------------------------------------------------------------
 
 

@@ -59,6 +59,7 @@ class Heartbeat:
         self._owner = asyncio.get_running_loop()
         self._beating: asyncio.Future[None] = self._owner.create_future()
         self.broken: asyncio.Future[None] = self._owner.create_future()
+        self._ended: asyncio.Future[None] = self._owner.create_future()
         self._thread.start()
         return self._beating
 
@@ -66,7 +67,7 @@ class Heartbeat:
         """End the thread; its last beat says that the worker leaves."""
         self._stopping = True
         self.beat_now()
-        await asyncio.to_thread(self._thread.join, self._lease)
+        await asyncio.wait([self._ended], timeout=self._lease)
         for future in (self._beating, self.broken):
             if not future.cancel() and not future.cancelled():
                 future.exception()  # whoever did not wait for it does not need to know
@@ -89,6 +90,8 @@ class Heartbeat:
         except Exception as error:
             log.exception("heartbeat_ended")
             self._tell_owner(self._break, error)
+        finally:
+            self._tell_owner(_resolve, self._ended)
 
     async def _run(self) -> None:
         self._loop = asyncio.get_running_loop()

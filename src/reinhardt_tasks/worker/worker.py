@@ -17,6 +17,7 @@ from reinhardt_tasks.contract import TaskBackend
 from reinhardt_tasks.errors import BackendError, ConfigurationError, QueueError
 from reinhardt_tasks.identity import TaskId
 from reinhardt_tasks.queue import TaskQueue
+from reinhardt_tasks.retry import seconds
 from reinhardt_tasks.runner import Runner
 from reinhardt_tasks.worker.config import WorkerConfig
 from reinhardt_tasks.worker.lifeline import follow_supervisor
@@ -109,21 +110,32 @@ class Worker:
         """Run in a loop of this thread's own (uvloop where installed), in the main thread until SIGTERM or SIGINT.
 
         There the second signal leaves at once, and the process is taken for a worker and nothing else: it ends with
-        ExitCode.STUCK when a task cannot be stopped, and with 1 when a task ends the event loop (`sys.exit` in an
-        asyncio task that it has started), as a crash would: the messages under way have lost their worker.
+        ExitCode.STUCK when a task cannot be stopped, or has left a thread behind that does not end, and with 1 when a
+        task ends the event loop (`sys.exit` in an asyncio task that it has started), as a crash would: the messages
+        under way have lost their worker.
         """
         sys.setswitchinterval(_SWITCH_INTERVAL)
-        alone = threading.current_thread() is threading.main_thread()
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        if threading.current_thread() is threading.main_thread():
+            self._run_alone(until_idle=until_idle)
+        else:
+            with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+                runner.run(self.run(until_idle=until_idle))
+
+    def _run_alone(self, *, until_idle: bool) -> None:
+        """`run_sync` in a process of its own: what does not end must not hold up its exit for ever."""
+        closing = threading.Timer(seconds(self.config.grace, what="grace"), _leave, [ExitCode.STUCK])
+        closing.daemon = True
+        with contextlib.ExitStack() as ending, asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            ending.callback(closing.cancel)
             try:
-                runner.run(self._run_with_signals(until_idle=until_idle) if alone else self.run(until_idle=until_idle))
+                runner.run(self._run_with_signals(until_idle=until_idle))
             except (SystemExit, KeyboardInterrupt) as error:
-                if alone:
-                    log.critical("worker_ended_by_task", exc_info=error)
-                    _leave(1)
-                raise
-            if alone and self.exit_code is ExitCode.STUCK:
-                _leave(self.exit_code)  # what does not end would hold up a normal exit for ever
+                log.critical("worker_ended_by_task", exc_info=error)
+                _leave(1)
+            finally:
+                closing.start()  # the loop waits for the threads of its own pool
+            if self.exit_code is ExitCode.STUCK:
+                _leave(self.exit_code)
 
     async def _run_with_signals(self, *, until_idle: bool) -> None:
         loop = asyncio.get_running_loop()

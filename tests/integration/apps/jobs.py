@@ -93,6 +93,13 @@ async def blocking(seconds: float) -> None:
     note("end")
 
 
+@queue.task(timeout=0.2, retry=NEVER)
+async def leaking() -> None:
+    """Leaves a thread of the event loop's own pool behind, which never ends."""
+    note("begin")
+    await asyncio.to_thread(time.sleep, 3600)
+
+
 @queue.task(retry=AT_ONCE)
 async def exiting() -> None:
     """Takes its worker with it, as a crash would."""
