@@ -128,12 +128,12 @@ async def test_a_full_worker_does_not_spin_over_what_falls_due(place):
 async def test_a_worker_that_is_emptied_for_a_suspect_does_not_spin(place):
     """A message that lost a worker waits until this one holds nothing else."""
     async with producer(jobs.queue, place) as backend:
-        first = place.start()
+        first = place.start("--concurrency", "1")
         suspect = await jobs.pausing.enqueue(60)
         await place.begun(1)
         crew = place.start("--concurrency", "4")
         await registered(backend, 2)
-        await jobs.pausing.using(priority=9).enqueue(16)
+        await jobs.pausing.using(priority=9).enqueue(20)
         await place.begun(2)
         first.signal(signal.SIGKILL)
         await awaited(lambda: _waits_for_long(backend, suspect.id))
