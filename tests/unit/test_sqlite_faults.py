@@ -42,6 +42,7 @@ def test_each_error_of_the_database_becomes_one_of_ours(error, kind, remedy):
     fault = translated(error, PLACE)
     assert type(fault) is kind
     assert remedy in str(fault)
+    assert fault.__cause__ is error
     if isinstance(fault, BackendError):
         assert PLACE in str(fault)
         assert (fault.backend, fault.place) == ("sqlite", PLACE)
@@ -64,3 +65,4 @@ def test_values_that_fit_no_column_are_named():
 def test_other_errors_stay_what_they_are(error):
     """What is already ours, or a mistake of the caller, is not dressed up."""
     assert translated(error, PLACE) is error
+    assert error.__cause__ is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from reinhardt_tasks.backends.sqlite.claims import Turn
 from reinhardt_tasks.backends.sqlite.connection import open_writer
 from reinhardt_tasks.backends.sqlite.layout import SHORT, Stage, stage_for
 from reinhardt_tasks.backends.sqlite.members import Verdict, judge
+from reinhardt_tasks.backends.sqlite.statements import statements
 from reinhardt_tasks.backends.sqlite.store import Store
 from reinhardt_tasks.contract import MAX_BATCH
 from reinhardt_tasks.identity import TaskId
@@ -133,6 +135,21 @@ def test_a_savepoint_undoes_what_is_inside_it(table):
 
     table.step(act)
     assert table.number("SELECT count(*) FROM messages") == 1
+
+
+def test_a_number_that_no_row_got_is_no_news(table):
+    """What a worker takes for heard is what those who wait will read, or the next message would not wake them."""
+    known = table.put()
+    table.beat()
+
+    def act(store: Store) -> claims.Heard:
+        puts.put(store, known, None)
+        with contextlib.suppress(KeyError), store.savepoint():
+            puts.put(store, [message(), message()], None)
+            raise KeyError
+        return claims.exchange(store, Turn("w", (), 0, None))[1]
+
+    assert table.step(act).mark == table.number(statements("watch")["counters"])
 
 
 def test_a_lock_that_is_not_let_go_of_ends_the_patience(table, tmp_path):

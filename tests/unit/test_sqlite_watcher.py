@@ -157,6 +157,15 @@ async def test_a_watcher_with_nobody_to_answer_does_nothing(path):
         assert watcher.connection is not None
 
 
+async def test_a_commit_after_the_close_knocks_nowhere(path):
+    """The pipe is gone, and its numbers may be another file's by then."""
+    async with watching(path, Deaf()) as (_, watcher):
+        waiting = asyncio.create_task(watcher.wait(WorkWatch("w", ("q",), Heard(0, 0)), None))
+        await looked_at(watcher)
+    watcher.nudge()
+    assert await waiting is False
+
+
 async def test_those_who_went_are_forgotten(path):
     """A wait that was cancelled or ran out leaves nothing behind."""
     async with watching(path, Ear()) as (backend, watcher):

@@ -107,6 +107,35 @@ def test_an_error_on_the_quick_way_is_the_same_as_on_the_other(writer):
     assert stored(writer) == 1
 
 
+@pytest.mark.parametrize("error", [MemoryError, apsw.IOError])
+def test_a_transaction_that_does_not_get_going_is_undone(writer, monkeypatch, error):
+    """Whichever way it was begun, it keeps no lock, and the next one begins as ever."""
+
+    def fail(*_: object) -> None:
+        raise error
+
+    store = writer._store  # noqa: SLF001
+    for begin in (store.begin, store.begin_at_once):
+        with monkeypatch.context() as patched:
+            patched.setattr(store, "rows", fail)
+            with pytest.raises(error):
+                begin()
+        assert not writer.connection.in_transaction
+    assert work(writer, putting())[0].error is None
+
+
+def test_what_keeps_the_quick_way_from_beginning_is_the_threads_to_meet(writer, monkeypatch):
+    """It knows what to do about it; the caller sees no error of SQLite's own."""
+
+    def fail(_: Store) -> bool:
+        raise apsw.IOError
+
+    monkeypatch.setattr(Store, "begin_at_once", fail)
+    writer._store.commit_seconds = 0.0  # noqa: SLF001 - commits have been quick
+    assert writer.at_once(putting()) is None
+    assert stored(writer) == 0
+
+
 def test_a_call_too_many_for_the_disk_does_not_take_others_with_it(writer):
     """When the commit of all finds no room, each is tried alone: the small ones fit."""
     pages = writer.connection.pragma("page_count")

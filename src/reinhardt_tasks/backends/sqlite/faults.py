@@ -39,15 +39,24 @@ _FULL_CODES: Final = frozenset({apsw.SQLITE_IOERR_SHMSIZE})
 def translated(error: BaseException, place: str, *, system_errno: int = 0) -> BaseException:
     """What to raise instead of `error`, which came from the database at `place`; itself where it says enough.
 
-    `system_errno` is the operating system's error number behind the last I/O error of the connection.
+    What replaces it has it as its cause. `system_errno` is the operating system's error number behind the last I/O
+    error of the connection.
     """
+    fault = _ours(error, place, system_errno)
+    if fault is not None:
+        fault.__cause__ = error
+    return fault or error
+
+
+def _ours(error: BaseException, place: str, system_errno: int) -> Exception | None:
+    """The package's error for it; None where it says enough."""
     if isinstance(error, apsw.Error):
         return _from_database(error, place, system_errno)
     if isinstance(error, UnicodeError):
         return InvalidTextError(f"a text to be stored is not valid Unicode: {error}")
     if isinstance(error, OverflowError):
         return SerializationError(f"a number to be stored does not fit into 64 bits: {error}")
-    return error
+    return None
 
 
 def _from_database(error: apsw.Error, place: str, system_errno: int) -> Exception:

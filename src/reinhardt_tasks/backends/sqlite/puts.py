@@ -43,6 +43,7 @@ def _put_plain(store: Store, messages: Sequence[AnyMessage]) -> list[Put]:
     if store.connection.total_changes() - before == len(rows):
         fresh = range(first, first + len(rows))
     else:
+        store.keep_numbers()
         stored = store.rows(_SQL["stored_between"], first, first + len(rows) - 1)
         fresh = {no for (no,) in stored}  # type: ignore[assignment]
     long = [(no, one.body) for no, one in enumerate(messages, first) if len(one.body) > SHORT and no in fresh]

@@ -41,10 +41,7 @@ class Reader:
         except BaseException as error:  # noqa: BLE001 - the caller gets it
             if isinstance(error, apsw.Error):
                 self.close()
-            fault = translated(error, self._path)
-            if fault is not error:
-                fault.__cause__ = error
-            return Answer(job.future, error=fault)
+            return Answer(job.future, error=translated(error, self._path))
 
     def _connected(self) -> apsw.Connection:
         """A connection to the file that is there now."""

@@ -153,8 +153,12 @@ class Store:
         return True
 
     def _look(self) -> None:
-        """What stands at the start of a transaction."""
-        self.seq, *self._loaded = self.rows(_LOAD)[0]
+        """What stands at the start of a transaction, which is undone when that cannot be read."""
+        try:
+            self.seq, *self._loaded = self.rows(_LOAD)[0]
+        except BaseException:
+            self.rollback()
+            raise
         self.wakes, self.schedules = self._loaded
         self._keeps = False
         self.now = self.clock()
@@ -178,6 +182,7 @@ class Store:
     @contextlib.contextmanager
     def savepoint(self) -> Iterator[None]:
         """Undo what is done inside when it raises; `connection.in_transaction`: whether the transaction survived."""
+        seq = self.seq
         self._execute("SAVEPOINT step")
         try:
             yield
@@ -185,5 +190,6 @@ class Store:
             if self.connection.in_transaction:
                 self._execute("ROLLBACK TO step")
                 self._execute("RELEASE step")
+                self.seq = seq  # no row has the numbers given since
             raise
         self._execute("RELEASE step")

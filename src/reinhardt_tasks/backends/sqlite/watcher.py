@@ -56,17 +56,20 @@ class Pace:
 
 
 class Door:
-    """Where the event loop knocks: the end of a pipe."""
+    """Where other threads knock: the end of a pipe."""
 
     def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._closed = False
         self.fd, self._knocker = os.pipe()
         os.set_blocking(self.fd, False)
         os.set_blocking(self._knocker, False)
 
     def knock(self) -> None:
-        """Wake the thread. A full pipe wakes it as well."""
-        with contextlib.suppress(BlockingIOError):
-            os.write(self._knocker, b"\0")
+        """Wake the thread. A full pipe wakes it as well; once it has ended there is nobody to wake."""
+        with self._lock, contextlib.suppress(BlockingIOError):
+            if not self._closed:
+                os.write(self._knocker, b"\0")
 
     def clear(self) -> None:
         """Forget the knocks so far."""
@@ -75,8 +78,10 @@ class Door:
 
     def close(self) -> None:
         """Nobody knocks any more."""
-        os.close(self.fd)
-        os.close(self._knocker)
+        with self._lock:
+            self._closed = True
+            os.close(self.fd)
+            os.close(self._knocker)
 
 
 class Watcher:
@@ -258,7 +263,6 @@ class Watcher:
     def _failed(self, fresh: Sequence[Watch], error: Exception) -> list[Answer]:
         self._disconnect()
         fault = translated(error, self._path)
-        fault.__cause__ = error
         return [watch.at_failure(fault) for watch in (*self._watches, *fresh)]
 
     def _adjust_ear(self) -> None:

@@ -57,9 +57,9 @@ class Writer:
         if self.connection is None or self._store.commit_seconds > _QUICK or self._checkpoints.due:
             return None
         self._look_at_file()
-        if not self._store.begin_at_once():
-            return None
         try:
+            if not self._store.begin_at_once():
+                return None
             answer = work(self._store)
             self._store.commit()
         except apsw.Error:  # the thread meets it again, and knows what to do
@@ -156,8 +156,6 @@ class Writer:
     def _translated(self, error: BaseException) -> BaseException:
         system_errno = 0 if self.connection is None else self.connection.system_errno
         fault = translated(error, self._path, system_errno=system_errno)
-        if fault is not error:
-            fault.__cause__ = error
         if isinstance(error, _USELESS) and not isinstance(fault, BackendFullError):
             self.close()
         return fault
