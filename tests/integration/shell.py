@@ -79,6 +79,7 @@ class Shell:
         del sys.modules["app"]
         for name in [name for name in os.environ if name.startswith("REINHARDT_TASKS_")]:
             monkeypatch.delenv(name)
+        monkeypatch.delenv("COLUMNS", raising=False)  # the width of whoever runs the tests
 
     def __call__(self, *arguments: str) -> Ended:
         """Run a command in this process."""

@@ -51,6 +51,24 @@ def test_what_is_no_json_is_refused(text: str) -> None:
         parsed_json(text, "argument 3")
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("NaN", "; JSON has no NaN"),
+        ("[1e999]", "; that number is beyond what a float can hold"),
+        ("[" * 100_000, "; it is nested too deep"),
+        ("--dely", "; if it is meant as an option, there is none of that name"),
+        ("x" * 100_000, "…"),
+    ],
+)
+def test_the_remedy_fits_the_mistake(text: str, said: str) -> None:
+    """And what is long is not repeated whole."""
+    with pytest.raises(InputError) as caught:
+        parsed_json(text, "argument 1")
+    assert said in str(caught.value)
+    assert len(str(caught.value)) < 300
+
+
 def test_a_text_without_quotes_is_shown_with_them() -> None:
     """The likeliest slip of all."""
     with pytest.raises(InputError, match="""a text needs its own quotes: '"hello"'"""):

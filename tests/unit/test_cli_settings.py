@@ -72,7 +72,7 @@ def test_a_project_without_the_table_has_no_settings(text: str) -> None:
         ("[tool.reinhardt-tasks]\ntarge = 'x'", r"no setting `targe`; there are: imports, target, worker"),
         ("[tool.reinhardt-tasks]\ntarget = 3", r"\[tool.reinhardt-tasks\]: target: expected `str \| null`, got `int`"),
         ("[tool.reinhardt-tasks.worker]\nmax_tasks = 3", r"no setting `max_tasks`; there are: .*max-tasks"),
-        ("[tool.reinhardt-tasks.worker]\nconcurrency = 0", r"\.worker\]: concurrency: expected `int` >= 1"),
+        ("[tool.reinhardt-tasks.worker]\nconcurrency = 0", r"\.worker\]: concurrency: give a number of 1 or more"),
         ("[tool.reinhardt-tasks.worker]\nqueues = [1]", r"queues\[0\]: expected `str`"),
     ],
 )
@@ -86,7 +86,7 @@ def test_a_wrong_file_names_table_and_key(text: str, complaint: str) -> None:
     ("variable", "value", "complaint"),
     [
         ("CONCURRENCY", "many", "REINHARDT_TASKS_CONCURRENCY=many: concurrency: expected `int`"),
-        ("CONCURRENCY", "0", "REINHARDT_TASKS_CONCURRENCY=0: concurrency: expected `int` >= 1"),
+        ("CONCURRENCY", "0", "REINHARDT_TASKS_CONCURRENCY=0: concurrency: give a number of 1 or more"),
         ("LOG_LEVEL", "loud", "log-level: invalid enum value 'loud'; one of: debug, info"),
     ],
 )
@@ -98,7 +98,7 @@ def test_a_wrong_variable_is_named(variable: str, value: str, complaint: str) ->
 
 def test_a_wrong_argument_is_blamed_on_the_command_line() -> None:
     """Not on a file."""
-    with pytest.raises(ConfigurationError, match="the command line: lease: expected `float` > 0"):
+    with pytest.raises(ConfigurationError, match="the command line: lease: give a number above 0"):
         worker_settings({"lease": 0.0}, {}, ProjectSettings())
 
 

@@ -100,7 +100,7 @@ def test_more_modules_are_imported_for_their_tasks(write: Write) -> None:
         ("app.py:queue", "TARGET app.py:queue is a path; write the module's name instead: app:queue."),
         ("./src/app.py", "write the module's name instead: src.app."),
         ("src/app:queue", "write the module's name instead: src.app:queue."),
-        ("redis://user:hunter2@host/0", "TARGET is a URL here; write module:queue, or give the URL by --url."),
+        ("redis://user:hunter2@host/0", "TARGET is a URL here; write module:queue, such as app:queue."),
         ("app:", "TARGET 'app:' is not module:queue, such as app:queue."),
         (":queue", "TARGET ':queue' is not module:queue"),
         ("a b:queue", "is not module:queue"),

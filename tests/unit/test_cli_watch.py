@@ -11,7 +11,15 @@ from rich.console import Console
 from reinhardt_tasks.cli.documents import message_document, queue_document, worker_document
 from reinhardt_tasks.cli.failures import InputError
 from reinhardt_tasks.cli.operating import chosen_worker
-from reinhardt_tasks.cli.tables import message_facts, message_table, note, queue_table, running_table, worker_table
+from reinhardt_tasks.cli.tables import (
+    facts_table,
+    message_facts,
+    message_table,
+    note,
+    queue_table,
+    running_table,
+    worker_table,
+)
 from reinhardt_tasks.cli.watch import Frame, frame_document, frame_lines, frame_picture, rates
 from reinhardt_tasks.identity import TaskId
 from reinhardt_tasks.message import Beat, ErrorRecord, Progress, QueueCounts, Reason, Record, WorkerRecord
@@ -121,7 +129,11 @@ def test_the_picture_of_nothing_says_so() -> None:
         message_table(
             [record(name=EVIL, queue=EVIL, error=ErrorRecord(EVIL, EVIL).encode(), status=TaskStatus.FAILURE)], 100.0
         ),
-        message_facts(record(name=EVIL, unique_key=EVIL, worker=EVIL, progress=Progress(1, 2, EVIL).encode()), 100.0),
+        facts_table(
+            message_facts(
+                record(name=EVIL, unique_key=EVIL, worker=EVIL, progress=Progress(1, 2, EVIL).encode()), 100.0
+            )
+        ),
         queue_table([counts(EVIL)], {}),
         worker_table([worker(EVIL)], 100.0),
         running_table(
@@ -146,7 +158,7 @@ def test_no_text_of_a_message_is_obeyed(picture: object) -> None:
         ({"status": TaskStatus.PENDING, "waiting_on": 2}, "waits for 2 others"),
         ({"status": TaskStatus.RUNNING, "worker": "w"}, "on w"),
         ({"status": TaskStatus.RUNNING, "cancelling": True}, "is being cancelled"),
-        ({"status": TaskStatus.RUNNING, "progress": Progress(3, 12, "half").encode()}, "3 of 12 (25%), half"),
+        ({"status": TaskStatus.RUNNING, "progress": Progress(3, 12, "half").encode()}, "3 of 12 (25 %), half"),
         ({"status": TaskStatus.RUNNING, "progress": Progress(3).encode()}, "3"),
         (
             {"status": TaskStatus.RETRY, "run_at": 105.0, "error": ErrorRecord("E", "x").encode()},
@@ -189,6 +201,18 @@ def test_what_cannot_be_read_of_a_message_is_no_error() -> None:
     assert document["error"]["type"] == "UnreadableError"
 
 
+def test_a_narrow_screen_still_tells_tasks_and_queues_apart() -> None:
+    """At 80 columns a list leaves out the queue, and no head of the live view is cut."""
+    records = [record(TaskStatus.FAILURE, name="shop.images.resize"), record(name="shop.images.crop")]
+    narrow, wide = (shown(message_table(records, 100.0, width=width), width) for width in (80, 120))
+    assert "shop.images.r" in narrow
+    assert str(records[0].id) in narrow
+    assert ("queue" in narrow, "queue" in wide) == (False, True)
+    assert "…" not in shown(queue_table([counts("default")], {"default": 12.4}), 80)
+    cut = shown(queue_table([counts("a-queue-with-a-long-name")], {}), 80)
+    assert all(word in cut for word in ("a-queu…", "ready", "cancelled", "state"))
+
+
 def test_a_worker_is_chosen_by_id_or_host_and_pid() -> None:
     """One and only one."""
     workers = [worker("a:1:x"), worker("a:11:y"), worker("a:1:z")]
@@ -198,5 +222,5 @@ def test_a_worker_is_chosen_by_id_or_host_and_pid() -> None:
         chosen_worker("a:1", workers)
     with pytest.raises(InputError, match="no worker b is registered; there are: a:1:x, a:11:y, a:1:z"):
         chosen_worker("b", workers)
-    with pytest.raises(InputError, match="there are: none"):
+    with pytest.raises(InputError, match="no worker b is registered; no other is either"):
         chosen_worker("b", [])

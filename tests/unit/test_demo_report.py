@@ -8,8 +8,10 @@ from xml.etree import ElementTree as ET
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from reinhardt_tasks.demo.charts import area, bars, columns, nice
+from reinhardt_tasks.demo.charts import area, bars, columns, nice, ticks
 from reinhardt_tasks.demo.page import page
 from reinhardt_tasks.demo.report import (
     Entry,
@@ -250,3 +252,25 @@ def test_a_chart_is_sound_and_told_to_those_who_do_not_see_it(chart: str) -> Non
 def test_scales_end_at_round_numbers(value: float, top: float) -> None:
     """At or above the greatest value."""
     assert nice(value) == top
+
+
+@pytest.mark.parametrize(
+    ("length", "marks"),
+    [
+        (0.25, [0.0, 0.05, 0.1, 0.15, 0.2, 0.25]),
+        (5.0, [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]),
+        (16.9, [0.0, 5.0, 10.0, 15.0]),
+        (300.0, [0.0, 50.0, 100.0, 150.0, 200.0, 250.0, 300.0]),
+    ],
+)
+def test_time_is_marked_at_round_numbers(length: float, marks: list[float]) -> None:
+    """And not more often than can be read."""
+    assert ticks(length) == marks
+
+
+@given(st.floats(0.25, 1e6))
+def test_marks_are_few_and_on_the_axis(length: float) -> None:
+    """However long a run takes."""
+    marks = ticks(length)
+    assert 4 <= len(marks) <= 9
+    assert (marks[0], marks[-1] <= length + 1e-6) == (0.0, True)

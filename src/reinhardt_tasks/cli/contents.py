@@ -6,12 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
-from rich.table import Table
 
 from reinhardt_tasks.cli.documents import Document
 from reinhardt_tasks.cli.failures import sentence
-from reinhardt_tasks.cli.screen import print_text
-from reinhardt_tasks.cli.tables import facts_table
 from reinhardt_tasks.cli.text import shortened
 from reinhardt_tasks.codec import Seal
 from reinhardt_tasks.config import QueueConfig, with_environment
@@ -113,21 +110,15 @@ def contents_document(contents: Contents) -> Document:
     }
 
 
-def print_contents(contents: Contents) -> None:
-    """Print what could be read, and what stood in the way."""
-    print_text(_table(contents))
-    for obstacle in contents.obstacles:
-        print_text(f"note: {obstacle}")
-
-
-def _table(contents: Contents) -> Table:
+def contents_facts(contents: Contents) -> dict[str, object]:
+    """What `show` tells of it at a terminal, by name."""
     facts: dict[str, object] = {f"argument {name}": _json(value) for name, value in (contents.arguments or {}).items()}
     facts |= {f"header {name}": _json(value) for name, value in contents.headers.items()}
     if contents.timeout is not None:
         facts["timeout"] = f"{contents.timeout:g} s" if contents.timeout else "none"
     if contents.has_result:
         facts["result"] = _json(contents.result)
-    return facts_table(facts)
+    return facts
 
 
 def _json(value: object) -> str:

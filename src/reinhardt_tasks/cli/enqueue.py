@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import difflib
 import json as jsonlib
+import math
 import os
 import re
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ from reinhardt_tasks.cli.place import chosen_target, needed_target, refuse_insid
 from reinhardt_tasks.cli.screen import print_error, print_json, print_text
 from reinhardt_tasks.cli.settings import read_project
 from reinhardt_tasks.cli.target import find_queue
+from reinhardt_tasks.cli.text import beginning
 from reinhardt_tasks.errors import ResultTimeoutError, TaskError, TaskNotFoundError
 from reinhardt_tasks.handle import TaskHandle
 from reinhardt_tasks.options import EnqueueOptions
@@ -67,6 +69,8 @@ def enqueue(
     target, name, texts = split_words(words, target_is_set=is_set)
     call = [parsed_json(text, f"argument {number}") for number, text in enumerate(texts, 1)]
     named = _keywords(keywords)
+    if timeout is not None and not wait:
+        raise InputError("--timeout bounds the wait for the result; it goes with --wait")
     limit = None if timeout is None else seconds_in(timeout, "--timeout")
     options = _options(priority=priority, delay=delay, queue=queue, unique_key=unique_key)
     app = find_queue(needed_target(target, project), imports=project.imports).queue
@@ -90,20 +94,41 @@ def split_words(words: Sequence[str], *, target_is_set: bool) -> tuple[str | Non
 def parsed_json(text: str, what: str) -> Any:
     """The value written as `text`. Raises InputError, which shows how to quote a text."""
     try:
-        return jsonlib.loads(text, parse_constant=_refuse)
+        return jsonlib.loads(text, parse_constant=_refuse, parse_float=_finite)
     except (ValueError, RecursionError) as error:
-        hint = f"; a text needs its own quotes: '{jsonlib.dumps(text)}'" if text[:1].isalpha() else ""
-        raise InputError(f"{what} is not JSON: {text}{hint}") from error
+        raise InputError(f"{what} is not JSON: {beginning(text)}{_remedy(text, error)}") from error
+
+
+class _NumberError(ValueError):
+    """A number that JSON has no form for."""
 
 
 def _refuse(constant: str) -> Any:
-    raise ValueError(constant)
+    raise _NumberError(f"JSON has no {constant}")
+
+
+def _finite(number: str) -> float:
+    value = float(number)
+    if math.isinf(value):
+        raise _NumberError("that number is beyond what a float can hold")
+    return value
+
+
+def _remedy(text: str, error: Exception) -> str:
+    """What to do about it, as the end of a sentence; nothing where that is not known."""
+    if isinstance(error, _NumberError):
+        return f"; {error}"
+    if isinstance(error, RecursionError):
+        return "; it is nested too deep"
+    if text.startswith("--"):
+        return "; if it is meant as an option, there is none of that name; see reinhardt-tasks enqueue --help"
+    return f"; a text needs its own quotes: '{jsonlib.dumps(beginning(text))}'" if text[:1].isalpha() else ""
 
 
 def _keywords(text: str) -> dict[str, Any]:
     named = parsed_json(text, "--kwargs")
     if not isinstance(named, dict):
-        raise InputError(f"--kwargs takes a JSON object such as '{{\"width\": 300}}', not {text}")
+        raise InputError(f"--kwargs takes a JSON object such as '{{\"width\": 300}}', not {beginning(text)}")
     return named
 
 
@@ -111,7 +136,7 @@ def seconds_in(text: str, what: str) -> float:
     """The seconds in `30`, `90s`, `250ms`, `5m`, `2h`, `1d`. Raises InputError."""
     found = _DURATION.fullmatch(text.strip())
     if found is None:
-        raise InputError(f"{what} takes a time such as 30, 90s, 5m, 2h or 1d, not {text}")
+        raise InputError(f"{what} takes a time such as 30, 90s, 5m, 2h or 1d, not {beginning(text)}")
     return float(found["number"]) * _UNITS[found["unit"]]
 
 
@@ -139,7 +164,7 @@ def find_task(queue: TaskQueue, name: str) -> Task[..., Any]:
         return queue.tasks[ends[0]]
     known = ends or difflib.get_close_matches(name, queue.tasks, n=3) or sorted(queue.tasks)[:10]
     there = f"did you mean: {', '.join(known)}?" if known else "the target has no tasks"
-    raise TaskNotFoundError(f"there is no task {name}; {there}", name=name)
+    raise TaskNotFoundError(f"there is no task {beginning(name)}; {there}", name=name)
 
 
 async def _send(

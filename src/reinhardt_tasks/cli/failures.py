@@ -56,7 +56,7 @@ def _of_the_command_line(error: typer.TyperException) -> str:
     """The complaint, and the help page that says what is right."""
     context = getattr(error, "ctx", None)
     hint = f" See: {context.command_path} --help" if context is not None else ""
-    return f"{one_sentence(error.format_message())}{hint}"
+    return f"{one_sentence(error.format_message(), limit=1_500)}{hint}"
 
 
 def said(error: BaseException) -> str:

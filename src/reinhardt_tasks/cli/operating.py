@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Annotated
 
 import typer
 
 from reinhardt_tasks.cli.failures import FAILED, InputError, sentence
-from reinhardt_tasks.cli.options import Ids, Target, Url
+from reinhardt_tasks.cli.options import Ids, QueueFilter, QueueName, Target, TaskFilter, Url
 from reinhardt_tasks.cli.place import find_place, work_at
-from reinhardt_tasks.cli.reading import QueueFilter, TaskFilter, parsed_id
+from reinhardt_tasks.cli.reading import parsed_id
 from reinhardt_tasks.cli.screen import print_error, print_text
-from reinhardt_tasks.cli.text import count, visible
+from reinhardt_tasks.cli.text import beginning, count, visible
 from reinhardt_tasks.contract import MAX_PAGE, TaskBackend
 from reinhardt_tasks.errors import DuplicateTaskError, TransitionError
 from reinhardt_tasks.identity import TaskId
 from reinhardt_tasks.message import ErrorRecord, Reason, WorkerRecord
 from reinhardt_tasks.status import TaskStatus
 
-QueueName = Annotated[str, typer.Argument(metavar="QUEUE", help="Name of a queue.", show_default=False)]
 _CANCELLED = ErrorRecord("TaskCancelledError", "cancelled from the command line", reason=Reason.CANCELLED)
 
 
@@ -59,7 +58,7 @@ def requeue(
 ) -> None:
     """Put failed or cancelled messages back in line, with all their retries."""
     if bool(ids) == all_failed:
-        raise InputError("give the ids of messages, or --all-failed, not both")
+        raise InputError("give either the ids of messages or --all-failed")
     if not all_failed and (task or queue):
         raise InputError("--task and --queue choose among dead letters; they go with --all-failed")
     place = find_place(target, url)
@@ -149,14 +148,29 @@ def _confirm(queue: str, number: int, statuses: Sequence[TaskStatus]) -> None:
 
 def pause(*, queue: QueueName, target: Target = None, url: Url = None) -> None:
     """Give out no more messages of a queue; what runs goes on."""
-    work_at(find_place(target, url), lambda backend: backend.pause(queue))
+    known = work_at(find_place(target, url), lambda backend: _changed(backend, queue, backend.pause))
     print_text(f"queue {queue} is paused; resume it by: reinhardt-tasks resume {queue}")
+    _remark_unknown(queue, known)
 
 
 def resume(*, queue: QueueName, target: Target = None, url: Url = None) -> None:
     """Give out the messages of a paused queue again."""
-    work_at(find_place(target, url), lambda backend: backend.resume(queue))
+    known = work_at(find_place(target, url), lambda backend: _changed(backend, queue, backend.resume))
     print_text(f"queue {queue} is open")
+    _remark_unknown(queue, known)
+
+
+async def _changed(backend: TaskBackend, queue: str, change: Callable[[str], Awaitable[None]]) -> list[str]:
+    """Make the change to the queue; the names of the queues there were before."""
+    known = [counts.queue for counts in await backend.counts()]
+    await change(queue)
+    return known
+
+
+def _remark_unknown(queue: str, known: Sequence[str]) -> None:
+    """Any name will do, as a queue is there once a message is put into it; but it may be mistyped."""
+    if queue not in known:
+        print_error(f"there is no message in a queue of this name yet; there are: {', '.join(known) or 'no queues'}")
 
 
 def drain(
@@ -188,4 +202,5 @@ def chosen_worker(text: str, workers: Sequence[WorkerRecord]) -> str:
         return found[0]
     if found:
         raise InputError(f"{text} stands for several workers: {', '.join(found)}")
-    raise InputError(f"no worker {text} is registered; there are: {', '.join(ids) or 'none'}")
+    there = f"there are: {', '.join(ids)}" if ids else "no other is either"
+    raise InputError(f"no worker {beginning(text)} is registered; {there}")

@@ -6,6 +6,22 @@ from typing import Annotated
 
 import typer
 
+from reinhardt_tasks.names import check_queue_name
+
+
+def _queue_name(name: str | None) -> str | None:
+    """What was given, if a queue may be called so. Raises ConfigurationError."""
+    return None if name is None else check_queue_name(name)
+
+
+QueueName = Annotated[
+    str, typer.Argument(metavar="QUEUE", help="Name of a queue.", show_default=False, callback=_queue_name)
+]
+QueueFilter = Annotated[
+    str | None, typer.Option("--queue", "-q", help="Only messages of this queue.", callback=_queue_name)
+]
+TaskFilter = Annotated[str | None, typer.Option("--task", help="Only messages of this task.")]
+
 Target = Annotated[
     str | None,
     typer.Option(

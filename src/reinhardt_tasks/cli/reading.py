@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from reinhardt_tasks.cli.contents import contents_document, contents_of, print_contents
+from reinhardt_tasks.cli.contents import contents_document, contents_facts, contents_of
 from reinhardt_tasks.cli.documents import (
     error_document,
     error_of,
@@ -16,10 +16,10 @@ from reinhardt_tasks.cli.documents import (
     worker_document,
 )
 from reinhardt_tasks.cli.failures import FAILED, InputError
-from reinhardt_tasks.cli.options import Json, Target, Url
+from reinhardt_tasks.cli.options import Json, QueueFilter, Target, TaskFilter, Url
 from reinhardt_tasks.cli.place import Place, find_place, work_at
-from reinhardt_tasks.cli.screen import print_error, print_json, print_text, print_wide
-from reinhardt_tasks.cli.tables import message_facts, message_table, queue_table, status_text, worker_table
+from reinhardt_tasks.cli.screen import console, print_error, print_json, print_text, print_wide
+from reinhardt_tasks.cli.tables import facts_table, message_facts, message_table, queue_table, status_text, worker_table
 from reinhardt_tasks.cli.text import count
 from reinhardt_tasks.contract import MAX_PAGE, TaskBackend
 from reinhardt_tasks.errors import BackendTaskNotFoundError
@@ -28,8 +28,6 @@ from reinhardt_tasks.message import Record
 from reinhardt_tasks.status import TaskStatus
 
 Statuses = Annotated[list[TaskStatus] | None, typer.Option("--status", "-s", help="Only these; may be repeated.")]
-QueueFilter = Annotated[str | None, typer.Option("--queue", "-q", help="Only messages of this queue.")]
-TaskFilter = Annotated[str | None, typer.Option("--task", help="Only messages of this task.")]
 
 
 def parsed_id(text: str) -> TaskId:
@@ -96,7 +94,7 @@ def _print_list(records: list[Record], *, more: bool) -> None:
     if not records:
         print_error("no messages match")
         return
-    print_wide(message_table(records, time.time()))
+    print_wide(message_table(records, time.time(), width=console().width))
     if more:
         print_error(f"there are older ones; see them by: --before {records[-1].id}")
 
@@ -147,8 +145,10 @@ def _whole_document(place: Place, record: Record) -> dict[str, object]:
 
 
 def _print_message(place: Place, record: Record) -> None:
-    print_text(message_facts(record, time.time()))
-    print_contents(contents_of(record, place.queue))
+    contents = contents_of(record, place.queue)
+    print_wide(facts_table({**message_facts(record, time.time()), **contents_facts(contents)}))
+    for obstacle in contents.obstacles:
+        print_text(f"note: {obstacle}")
     error = error_of(record)
     if error is not None and error.traceback:
         print_text("\n" + error.traceback.rstrip())

@@ -33,8 +33,14 @@ def print_text(value: RenderableType) -> None:
 
 
 def print_wide(value: RenderableType) -> None:
-    """Print a table."""
-    console().print(value)
+    """Print a table; where no terminal shows it, without the blanks that fill its lines."""
+    screen = console()
+    if screen.is_terminal:
+        screen.print(value)
+        return
+    with screen.capture() as captured:
+        screen.print(value)
+    sys.stdout.write("".join(f"{line.rstrip()}\n" for line in captured.get().splitlines()))
 
 
 def print_json(document: object) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,6 +22,7 @@ Positive = Annotated[float, msgspec.Meta(gt=0)]
 NotNegative = Annotated[float, msgspec.Meta(ge=0)]
 
 T = TypeVar("T", bound=msgspec.Struct)
+_BOUND = re.compile(r"Expected `(?:int|float)` >(?P<or_equal>=?) (?P<limit>\S+)")
 
 
 class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="kebab"):
@@ -106,8 +108,13 @@ def _value(key: str, text: str) -> object:
 
 
 def queue_names(text: str) -> tuple[str, ...]:
-    """The names in `a,b,c`."""
-    return tuple(name.strip() for name in text.split(",") if name.strip())
+    """The names in `a,b,c`; no text, no names. Raises ConfigurationError for commas alone, where some were meant."""
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    if text.strip() and not names:
+        raise ConfigurationError(
+            f"queues: {text!r} names none; write a,b, or leave it out to serve all", setting="queues"
+        )
+    return names
 
 
 def _converted(table: object, kind: type[T], place: str) -> T:
@@ -123,6 +130,10 @@ def _complaint(text: str, kind: type[T]) -> str:
     if problem.startswith("Object contains unknown field"):
         known = ", ".join(sorted(field.encode_name for field in msgspec.structs.fields(kind)))
         return f"there is no setting {problem.rpartition(' ')[2]}; there are: {known}"
+    if bound := _BOUND.match(problem):
+        problem = f"give a number {'of ' if bound['or_equal'] else 'above '}{float(bound['limit']):g}" + (
+            " or more" if bound["or_equal"] else ""
+        )
     if problem.startswith("Invalid enum value"):
         problem += f"; one of: {', '.join(LOG_LEVELS)}"
     key = path.strip("`.")

@@ -22,6 +22,11 @@ STATUS_STYLES = {
     TaskStatus.CANCELLED: "magenta",
 }
 
+_WIDE = 100
+"""Columns of a screen on which a list of messages has room for all it has to tell."""
+_TASK_KEEPS = 14
+"""Characters of a task's name that stay where there is little room."""
+
 
 def table(*columns: str, right: Sequence[str] = (), narrow: Sequence[str] = (), title: str | None = None) -> Table:
     """An empty table. Columns in `right` hold numbers; where there is little room those in `narrow` give way first."""
@@ -44,16 +49,18 @@ def status_text(status: TaskStatus) -> Text:
     return Text(status.value, STATUS_STYLES[status])
 
 
-def message_table(records: Iterable[Record], now: float) -> Table:
-    """Messages, newest first as they come."""
-    made = table("id", "task", "queue", "status", "created", "note", narrow=("task", "note"))
+def message_table(records: Sequence[Record], now: float, *, width: int = 200) -> Table:
+    """Messages, newest first as they come; the queue is told where the screen is `_WIDE` columns or wider."""
+    queue = ("queue",) if width >= _WIDE else ()
+    made = table("id", "task", *queue, "status", "age", "note", narrow=("task", "note"))
+    made.columns[1].min_width = min(_TASK_KEEPS, max((len(record.name) for record in records), default=0))
     for record in records:
         made.add_row(
             cell(record.id),
             cut(record.name),
-            cell(record.queue),
+            *([cell(record.queue)] if queue else []),
             status_text(record.status),
-            cell(ago(record.created_at, now, exact=False)),
+            cell(duration(now - record.created_at, exact=False)),
             cut(note(record, now)),
         )
     return made
@@ -82,17 +89,17 @@ def _running_note(record: Record) -> str:
 
 def progress_text(progress: Progress) -> str:
     """`3 of 12 (25 %), resizing`."""
-    share = f" of {progress.total:g} ({progress.done / progress.total:.0%})" if progress.total else ""
+    share = f" of {progress.total:g} ({progress.done / progress.total * 100:.0f} %)" if progress.total else ""
     return f"{progress.done:g}{share}" + (f", {progress.note}" if progress.note else "")
 
 
 def queue_table(queues: Iterable[QueueCounts], rates: Mapping[str, float] | None = None) -> Table:
     """The queues and how many messages stand in each status; with `rates`, how many end per second."""
     numbers = ["ready", *(status.value for status in TaskStatus)]
-    columns = ["queue", *numbers, *(["per second"] if rates is not None else []), "state"]
-    made = table(*columns, right=[*numbers, "per second"], title="Queues")
+    columns = ["queue", *numbers, *(["/s"] if rates is not None else []), "state"]
+    made = table(*columns, right=[*numbers, "/s"], narrow=("queue",), title="Queues")
     for counts in queues:
-        shown = [cell(counts.queue, "bold"), _number(counts.ready, "")]
+        shown = [cut(counts.queue, "bold"), _number(counts.ready, "")]
         shown += [_number(counts.by_status.get(status, 0), STATUS_STYLES[status]) for status in TaskStatus]
         if rates is not None:
             shown.append(cell(f"{rates.get(counts.queue, 0.0):,.0f}"))
@@ -153,8 +160,8 @@ def running_table(records: Iterable[Record], now: float) -> Table:
     return made
 
 
-def message_facts(record: Record, now: float) -> Table:
-    """All columns of a message that say something."""
+def message_facts(record: Record, now: float) -> dict[str, object]:
+    """What the backend knows of a message, by name; only what says something."""
     error, progress = error_of(record), progress_of(record)
     facts: dict[str, object] = {
         "id": record.id,
@@ -178,7 +185,7 @@ def message_facts(record: Record, now: float) -> Table:
         "reason": error and error.reason,
         "error": error and f"{error.type}: {error.message}",
     }
-    return facts_table({name: value for name, value in facts.items() if value is not None})
+    return {name: value for name, value in facts.items() if value is not None}
 
 
 def _instant(at: float | None, now: float) -> str | None:

@@ -14,6 +14,11 @@ from reinhardt_tasks.cli.failures import place, said, short_path
 from reinhardt_tasks.errors import TargetError
 from reinhardt_tasks.queue import TaskQueue
 
+_URL_GIVEN = (
+    "TARGET is a URL here; write module:queue, such as app:queue. A URL goes into the code, TaskQueue(URL), "
+    "or, for commands that only look or operate, into --url"
+)
+
 
 class Found(NamedTuple):
     """A queue, and the whole TARGET that leads to it."""
@@ -42,7 +47,7 @@ def find_queue(target: str, *, imports: Sequence[str] = ()) -> Found:
 def _parts(target: str) -> tuple[str, str | None]:
     """Module and attribute (None when left out) of `target`."""
     if "://" in target:
-        raise TargetError("TARGET is a URL here; write module:queue, or give the URL by --url", target=target)
+        raise TargetError(_URL_GIVEN, target=target)
     name, colon, attribute = target.partition(":")
     if name.endswith(".py") or "/" in name or os.sep in name:
         dotted = name.removesuffix(".py").replace(os.sep, "/").strip("./").replace("/", ".")

@@ -7,8 +7,10 @@ from datetime import UTC, datetime
 
 from rich.text import Text
 
-_CREDENTIALS = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://[^\s:@/]*):\S*@")
-_SECRET_OPTION = re.compile(r"(?i)(?P<name>[?&;](?:\w*(?:password|passwd|secret|token))=)[^\s&;]*")
+_CREDENTIALS = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*:/{2,}[^\s:@/]*):\S*@")
+_SECRET_OPTION = re.compile(
+    r"(?i)(?P<name>[?&;](?:\w*(?:password|passwd|secret|token))=)[^\s&;]*?(?=['\"]?(?:[\s&;]|$))"
+)
 
 
 def visible(text: str, *, keep_lines: bool = False) -> str:
@@ -32,10 +34,15 @@ def censored(text: str) -> str:
     return _SECRET_OPTION.sub(r"\g<name>***", _CREDENTIALS.sub(r"\g<scheme>:***@", text))
 
 
-def one_sentence(text: str) -> str:
-    """`text` on one line, harmless and without passwords, closed by a full stop where it has no end of its own."""
-    line = visible(censored(" ".join(text.split())))
-    return line if line.endswith((".", "!", "?")) else f"{line}."
+def one_sentence(text: str, *, limit: int = 2_000) -> str:
+    """`text` on one line, harmless, without passwords, cut after `limit` characters, and closed by a full stop."""
+    line = beginning(visible(censored(" ".join(text.split()))), limit)
+    return line if line.endswith((".", "!", "?", "…")) else f"{line}."
+
+
+def beginning(text: str, limit: int = 60) -> str:
+    """`text`, or its first `limit` characters and an ellipsis: enough to recognise what was typed."""
+    return text if len(text) <= limit else f"{text[:limit]}…"
 
 
 def cell(value: object, style: str = "") -> Text:
@@ -70,10 +77,10 @@ def clock(at: float | None) -> str | None:
 
 
 def duration(seconds: float, *, exact: bool = True) -> str:
-    """Seconds in at most two units, or one: `850 µs`, `12 ms`, `3.2 s`, `4 min 10 s`, `2 h 5 min`, `3 d 4 h`."""
+    """Seconds as `850 µs`, `12 ms`, `3.2 s`, `4 min 10 s`, `3 d 4 h`; not `exact`, as `0 s`, `3 s`, `4 min`, `3 d`."""
     if seconds < 0:
         return f"-{duration(-seconds, exact=exact)}"
-    if 0 < seconds < 0.9995:
+    if exact and 0 < seconds < 0.9995:
         return f"{seconds * 1e6:.0f} µs" if seconds < 0.0009995 else f"{seconds * 1e3:.0f} ms"
     if seconds < 59.95:
         return f"{seconds:.1f} s" if exact else f"{seconds:.0f} s"

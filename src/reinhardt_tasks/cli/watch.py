@@ -47,7 +47,7 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True):
 
 def watch(
     *,
-    every: Annotated[float, typer.Option(metavar="SECONDS", min=0.1, help="Time between two looks.")] = 1.0,
+    every: Annotated[float, typer.Option(metavar="SECONDS", min=0.1, max=86_400, help="Time between two looks.")] = 1.0,
     once: Annotated[bool, typer.Option("--once", help="Look once, print, and end.")] = False,
     target: Target = None,
     url: Url = None,

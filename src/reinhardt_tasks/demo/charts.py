@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from html import escape
-from math import ceil, log10
+from math import ceil, floor, log10
 
 WIDTH = 520
 _BAR = 22
 _LABEL = 150
-_LEFT, _TOP, _HEIGHT, _BOTTOM = 44, 12, 190, 40
+_LEFT, _TOP, _HEIGHT, _BOTTOM = 50, 12, 190, 44
 
 
 def bars(title: str, told: str, rows: Sequence[tuple[str, float, str]]) -> str:
@@ -24,7 +24,7 @@ def bars(title: str, told: str, rows: Sequence[tuple[str, float, str]]) -> str:
         said = f"<title>{escape(f'{label}: {text}')}</title>"
         box = f'x="{_LABEL}" y="{row * _BAR + 3}" width="{length:.1f}" height="{_BAR - 6}" rx="2"'
         parts += [
-            f'<text x="{_LABEL - 8}" y="{middle}" class="label end">{escape(_cut(label, 22))}</text>',
+            f'<text x="{_LABEL - 8}" y="{middle}" class="label end">{escape(_cut(label, 18))}</text>',
             f'<rect {box} class="mark">{said}</rect>',
             f'<text x="{_LABEL + length + 6:.1f}" y="{middle}" class="value">{escape(text)}</text>',
         ]
@@ -64,7 +64,7 @@ def area(
         *_scale(top),
         f'<polygon points="{_LEFT},{floor} {" ".join(points)} {_LEFT + room},{floor}" class="fill"/>',
         f'<polyline points="{" ".join(points)}" class="line"/>',
-        *(_below(_LEFT + mark / span * room, f"{mark * step:g}") for mark in range(0, span + 1, ceil(span / 8))),
+        *(_below(_LEFT + at / (span * step) * room, f"{at:g}") for at in ticks(span * step)),
     ]
     if marker is not None:
         parts += _marker(_LEFT + min(marker[0] / step, span) / span * room, marker[1])
@@ -96,7 +96,7 @@ def _below(x: float, label: str) -> str:
 
 
 def _axis_name(text: str) -> str:
-    return f'<text x="{(_LEFT + WIDTH) / 2}" y="{_TOP + _HEIGHT + 34}" class="label middle">{escape(text)}</text>'
+    return f'<text x="{(_LEFT + WIDTH) / 2}" y="{_TOP + _HEIGHT + 37}" class="label middle">{escape(text)}</text>'
 
 
 def _svg(title: str, told: str, height: float, parts: Sequence[str]) -> str:
@@ -115,6 +115,13 @@ def nice(value: float) -> float:
         return 4.0
     power = 10.0 ** int(log10(value))
     return next(step * power for step in (1, 1.2, 1.6, 2, 4, 6, 8, 10) if step * power >= value)
+
+
+def ticks(length: float) -> list[float]:
+    """From 0 to `length` at most, by the smallest of … 0.5, 1, 2, 5, 10, 20, 50 … that makes eight steps or fewer."""
+    power = 10.0 ** floor(log10(length / 8))
+    step = next(size * power for size in (1, 2, 5, 10) if length / (size * power) <= 8 + 1e-9)
+    return [round(mark * step, 9) for mark in range(int(length / step + 1e-9) + 1)]
 
 
 def _cut(text: str, limit: int) -> str:
