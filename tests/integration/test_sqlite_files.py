@@ -12,14 +12,16 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import apsw
 import pytest
 
-from reinhardt_tasks.backends.sqlite import SqliteBackend, connection, place
+from reinhardt_tasks.backends.sqlite import SqliteBackend, connection, operations, place
 from reinhardt_tasks.backends.sqlite.layout import APPLICATION_ID
 from reinhardt_tasks.errors import (
     BackendError,
@@ -240,6 +242,27 @@ async def test_a_lock_held_for_a_while_reaches_no_caller(path, locker, monkeypat
             assert not any(call.done() for call in calls)
             locker.execute("COMMIT")
             assert all(put.created for put in await asyncio.gather(*calls))
+
+
+async def test_a_long_purge_leaves_others_half_of_the_time(path, monkeypatch):
+    """Who waits for the lock looks for it from time to time, and would not find it between steps without a pause."""
+    steps: list[tuple[float, float]] = []
+    purge_some = operations.purge_some
+
+    def noted(*args) -> int:
+        began = time.monotonic()
+        time.sleep(0.02)  # as long as thousands of messages take
+        purged = purge_some(*args)
+        steps.append((began, time.monotonic()))
+        return purged
+
+    monkeypatch.setattr(operations, "purge_some", noted)
+    monkeypatch.setattr(operations, "PURGED_AT_ONCE", 2)
+    async with SqliteBackend(path, durability="off") as backend:
+        await backend.put([message() for _ in range(5)])
+        assert await backend.purge("default") == 5
+    assert len(steps) == 3
+    assert all(after[0] - before[1] >= 0.02 for before, after in pairwise(steps)), steps
 
 
 async def test_a_lock_held_for_ever_is_an_error_that_says_what_to_do(path, locker):

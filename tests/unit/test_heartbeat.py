@@ -7,12 +7,14 @@ import contextlib
 import threading
 import time
 from collections.abc import AsyncIterator
+from itertools import pairwise
 from typing import Any
 
 import pytest
 
+from reinhardt_tasks.contract import MAX_BATCH
 from reinhardt_tasks.errors import ConfigurationError
-from reinhardt_tasks.message import Beat, Orders, WorkerRecord
+from reinhardt_tasks.message import Beat, Orders, Swept, WorkerRecord
 from reinhardt_tasks.worker.heartbeat import Heartbeat
 from tests.eventually import eventually, eventually_async
 from tests.workshop import ENDLESS, FlakyBackend, awaited
@@ -24,8 +26,8 @@ LEASE = 0.6
 class Ward:
     """A heartbeat of worker "one", what it was told, and how often its beat was made."""
 
-    def __init__(self, *, lease: float = LEASE) -> None:
-        self.backend = FlakyBackend()
+    def __init__(self, *, lease: float = LEASE, backend: FlakyBackend | None = None) -> None:
+        self.backend = backend or FlakyBackend()
         self.faults = self.backend.faults
         self.orders: list[Orders] = []
         self.beats: list[Beat] = []
@@ -190,6 +192,34 @@ async def test_it_sweeps_for_the_dead():
             return [worker.beat.worker for worker in await here.workers()] == ["one"]
 
         await awaited(gone)
+
+
+class Backlog(FlakyBackend):
+    """Where each sweep takes 20 ms and leaves more to be done."""
+
+    sweeps: list[tuple[float, float]]
+    """When each began and ended."""
+
+    def sibling(self) -> Backlog:
+        other = Backlog()
+        other.sweeps = self.sweeps = []
+        return other
+
+    async def sweep(self) -> Swept:
+        began = time.monotonic()
+        await asyncio.sleep(0.02)
+        self.sweeps.append((began, time.monotonic()))
+        return Swept(expired=MAX_BATCH)
+
+
+async def test_a_backlog_is_swept_in_half_of_the_time():
+    """Soon again, long before the next sweep would be due, but not at once: others have to get at the database too."""
+    backlog = Backlog()
+    async with ward(lease=3, backend=backlog):
+        await eventually_async(lambda: len(backlog.sweeps) >= 4)
+        sweeps = backlog.sweeps[:4]
+    pauses = [after[0] - before[1] for before, after in pairwise(sweeps)]
+    assert all(0.019 <= pause < 0.3 for pause in pauses), pauses
 
 
 async def test_after_a_failed_call_it_lets_half_a_lease_pass_before_it_sweeps():

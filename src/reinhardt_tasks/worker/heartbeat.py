@@ -10,6 +10,7 @@ import contextlib
 import logging
 import random
 import threading
+import time
 from collections.abc import Callable
 
 from reinhardt_tasks.clocks import boottime
@@ -149,12 +150,19 @@ class Heartbeat:
         log.warning("beat_failed failures=%d error=%s", self._failures, error)
 
     async def _keep_sweeping(self) -> None:
-        """Sweep at least every sixth of the lease, and at once again while there was more to do than fits one sweep."""
+        """Sweep at least every sixth of the lease, and soon again while there was more to do than fits one sweep.
+
+        Then half of the time is left to the others: who waits for the lock of a database would hardly get it between
+        two sweeps that follow each other at once.
+        """
         while True:
             await asyncio.sleep(self._lease / 6 * random.uniform(0.6, 1.0))  # noqa: S311 - spread, not secrecy
             more = True
             while more and boottime() >= self._sweep_from:
+                began = time.monotonic()
                 more = await self._sweep()
+                if more:
+                    await asyncio.sleep(time.monotonic() - began)
 
     async def _sweep(self) -> bool:
         """Sweep once; whether another one is worth its while."""
