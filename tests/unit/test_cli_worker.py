@@ -53,6 +53,9 @@ def test_each_of_several_processes_gets_the_same_settings(wanted: WorkerSettings
     assert params.pop("target") == "app:queue"
     assert params.pop("until_eof") is False
     params["queues"] = queue_names(params["queues"])
+    for name in ("reload", "until_idle"):
+        assert params[name] is None or not params[f"no_{name}"]
+        params[name] = False if params.pop(f"no_{name}") else params[name]
     given = {name.replace("_", "-"): value for name, value in params.items()}
     other = ProjectSettings(worker={"processes": 3, "reload": True, "until-idle": True, "queues": ["other"]})
     environment = {"REINHARDT_TASKS_CONCURRENCY": "77", "REINHARDT_TASKS_QUEUES": "elsewhere"}

@@ -35,6 +35,7 @@ def worker(
     queues: options.Queues = None,
     processes: options.Processes = None,
     reload: options.Reload = None,
+    no_reload: options.NoReload = False,
     name: options.Name = None,
     lease: options.Lease = None,
     shutdown_timeout: options.ShutdownTimeout = None,
@@ -45,6 +46,7 @@ def worker(
     max_memory: options.MaxMemory = None,
     max_tasks_per_child: options.MaxTasksPerChild = None,
     until_idle: options.UntilIdle = None,
+    no_until_idle: options.NoUntilIdle = False,
     until_eof: options.UntilEof = False,
     log_level: options.Level = None,
 ) -> None:
@@ -57,7 +59,7 @@ def worker(
         "concurrency": concurrency,
         "queues": None if queues is None else queue_names(queues),
         "processes": processes,
-        "reload": reload,
+        "reload": False if no_reload else reload,
         "name": name,
         "lease": lease,
         "shutdown-timeout": shutdown_timeout,
@@ -67,7 +69,7 @@ def worker(
         "max-tasks": max_tasks,
         "max-memory": max_memory,
         "max-tasks-per-child": max_tasks_per_child,
-        "until-idle": until_idle,
+        "until-idle": False if no_until_idle else until_idle,
         "log-level": log_level,
     }
     raise typer.Exit(_work(target, given, until_eof=until_eof))
