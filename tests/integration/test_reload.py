@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -154,6 +155,22 @@ def test_a_worker_that_fails_at_its_start_waits_for_a_change(root, tmp_path):
         written(failing, f"open({str(started)!r}, 'w')\n")
         eventually(started.exists)
         assert seen.ended() == 0  # the program that was repaired has nothing more to do
+
+
+def test_a_worker_that_is_ending_is_not_told_twice(root, tmp_path):
+    """A second signal means "at once", with what it runs lost: neither another change nor a stop is meant so."""
+    (tmp_path / "stubborn").touch()
+    with supervision(tmp_path, "--count", "1", "--reload", root) as seen:
+        (worker,) = seen.started(1)
+        for text in ("x = 33\n", "x = 444\n"):
+            reloads = seen.log().count("reload changed=1")
+            written(root / "app.py", text)
+            eventually(lambda reloads=reloads: seen.log().count("reload changed=1") > reloads)
+        seen.process.terminate()
+        eventually(lambda: "supervisor_stops" in seen.log())
+        os.kill(worker.pid, signal.SIGHUP)
+        assert seen.ended() == 0
+        assert len(seen.events("told")) == 1
 
 
 def test_a_worker_that_does_not_stop_for_a_change_is_killed(root, tmp_path):

@@ -120,6 +120,7 @@ class Post:
         self._patience = patience
         self._reloading = reloading
         self._process: Spawned | None = None
+        self._dismissed: Spawned | None = None
         self._stopped = asyncio.Event()
         self._renewing = False
         self._roused = asyncio.Event()
@@ -189,10 +190,11 @@ class Post:
             return
 
     def _dismiss(self) -> None:
-        """Tell the worker to end; a signal that it cannot miss follows when it does not."""
+        """Tell the worker to end, once: the second time means "at once" to it. One that does not is killed."""
         process = self._process
-        if process is None:
+        if process is None or process is self._dismissed:
             return
+        self._dismissed = process
         process.send_signal(signal.SIGTERM)
         timer = asyncio.get_running_loop().call_later(self._patience, self._lose_patience, process)
         process.on_end(timer.cancel)
