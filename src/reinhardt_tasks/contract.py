@@ -353,6 +353,8 @@ class Consumer:
         self._lease = lease
         self._started_at = time.time()
         self._held: dict[TaskId, Claim] = {}
+        self._asking = asyncio.Lock()
+        self._unsure = False
         self._sequence = 0
         self._beats = 0
         self._beating: asyncio.Task[None] | None = None
@@ -362,10 +364,9 @@ class Consumer:
         await self._start()
         deadline = time.monotonic() + timeout
         while True:
-            claims = (await self._exchange((), 1, queues)).claims
-            if claims:
-                self._held[claims[0].id] = claims[0]
-                return claims[0]
+            claim = await self._claim(queues)
+            if claim is not None:
+                return claim
             left = deadline - time.monotonic()
             if left <= 0:
                 return None
@@ -385,17 +386,42 @@ class Consumer:
         return True
 
     async def close(self) -> None:
-        """Release what is held and stop beating."""
+        """Leave: what is held goes back at once, or, when the backend is away, once the lease has run out."""
+        self._held.clear()
         if self._beating is not None:
             self._beating.cancel()
             await asyncio.gather(self._beating, return_exceptions=True)
-        if self._held:
-            await self._exchange([Outcome.release(claim) for claim in self._held.values()], 0, ())
-            self._held.clear()
+            with contextlib.suppress(BackendError):
+                await self._beat(leaving=True)
 
-    async def _exchange(self, outcomes: Sequence[Outcome], want: int, queues: Sequence[str] | None) -> Exchange:
+    async def _claim(self, queues: Sequence[str] | None) -> Claim | None:
+        """Ask once for a message; one caller at a time, so that what nobody knows of can be told from what is asked."""
+        async with self._asking:
+            if self._unsure:
+                await self._give_back_unknown()
+            self._unsure = True  # until the answer is here, whatever interrupts the call
+            claims = (await self._exchange((), 1, queues)).claims
+            self._unsure = False
+            self._held.update((claim.id, claim) for claim in claims)
+        return claims[0] if claims else None
+
+    async def _give_back_unknown(self) -> None:
+        """Release what an answer gave that never came."""
+        unknown = (await self._exchange((), 0, (), held=set(self._held))).claims
+        if unknown:
+            await self._exchange([Outcome.release(claim) for claim in unknown], 0, ())
+
+    async def _exchange(
+        self,
+        outcomes: Sequence[Outcome],
+        want: int,
+        queues: Sequence[str] | None,
+        held: Collection[TaskId] | None = None,
+    ) -> Exchange:
         self._sequence += 1
-        answer = await self._backend.exchange(self._worker, outcomes, want=want, queues=queues, sequence=self._sequence)
+        answer = await self._backend.exchange(
+            self._worker, outcomes, want=want, queues=queues, sequence=self._sequence, held=held
+        )
         if not answer.orders.registered:
             await self._beat()
         return answer
@@ -405,7 +431,7 @@ class Consumer:
             await self._beat()
             self._beating = asyncio.create_task(self._keep_beating())
 
-    async def _beat(self) -> None:
+    async def _beat(self, *, leaving: bool = False) -> None:
         self._beats += 1
         await self._backend.beat(
             Beat(
@@ -417,6 +443,7 @@ class Consumer:
                 lease=self._lease,
                 running=len(self._held),
                 started_at=self._started_at,
+                leaving=leaving,
             )
         )
 

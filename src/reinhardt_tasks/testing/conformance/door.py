@@ -4,14 +4,20 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
-from reinhardt_tasks.errors import BackendTaskNotFoundError, LeaseLostError, TransitionError
+from reinhardt_tasks.errors import (
+    BackendTaskNotFoundError,
+    BackendUnavailableError,
+    LeaseLostError,
+    TransitionError,
+)
 from reinhardt_tasks.identity import TaskId
-from reinhardt_tasks.message import Put
+from reinhardt_tasks.message import Exchange, Put
 from reinhardt_tasks.status import TaskStatus
-from reinhardt_tasks.testing.conformance.bench import ERROR, LONG, Stage, message, promise, underway
+from reinhardt_tasks.testing.conformance.bench import ERROR, LONG, Stage, ids, message, promise, underway
 
 _DOOR_LEASE = 30.0
 """The lease under which `dequeue` works, in seconds."""
@@ -138,3 +144,31 @@ class Door:
                 await other.dequeue()
         assert await stage.statuses(*put) == [TaskStatus.PENDING] * 2
         assert [(await stage.record(item)).losses for item in put] == [0, 0]
+        assert await stage.backend.workers() == []
+
+    @promise()
+    async def test_what_an_unanswered_dequeue_was_given_comes_again(self, stage: Stage) -> None:
+        """What it gave is not held for ever by a caller that does not know of it: it comes with the next calls."""
+        put = await stage.put_new(2)
+        other = await stage.another()
+        exchange = other.exchange
+
+        async def unanswered(*args: Any, **kwargs: Any) -> Exchange:
+            await exchange(*args, **kwargs)
+            raise BackendUnavailableError("the line broke", backend=other.name)
+
+        other.exchange = unanswered  # type: ignore[method-assign]
+        with pytest.raises(BackendUnavailableError):
+            await other.dequeue()
+        other.exchange = exchange  # type: ignore[method-assign]
+        claims = [await other.dequeue() for _ in range(3)]
+        assert [claim and claim.id for claim in claims] == [*ids(put), None]
+
+    @promise()
+    async def test_callers_at_the_same_time_get_a_message_each(self, stage: Stage) -> None:
+        """Each of them its own to end."""
+        put = await stage.put_new(5)
+        claims = await asyncio.gather(*(stage.backend.dequeue() for _ in put))
+        assert sorted(claim.id for claim in claims if claim) == ids(put)
+        for item in put:
+            await stage.backend.update_status(item.id, TaskStatus.SUCCESS)
