@@ -119,6 +119,19 @@ def test_a_wrong_setting_is_told_before_anything_starts(cli: Shell) -> None:
     assert (ended.code, ended.err.count("\n")) == (2, 1)
 
 
+def test_a_directory_that_was_removed_is_told(cli: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shell may stand in one; the system's own words would not say what does not exist."""
+    gone = cli.directory / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    ended = cli("list")
+    assert (ended.code, ended.err) == (
+        1,
+        "error: the current directory does not exist any more; change to one that does.\n",
+    )
+
+
 def test_a_password_is_shown_nowhere(cli: Shell) -> None:
     """Neither by what works nor by what does not."""
     url = "sqlite:///tasks.db?password=hunter2"

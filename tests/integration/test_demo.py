@@ -117,3 +117,16 @@ def test_two_demos_do_not_share_a_directory(tmp_path: Path) -> None:
         )
     assert (ended.returncode, ended.stdout) == (1, "")
     assert ended.stderr == f"error: another demo works in {tmp_path}; let it end, or name another --directory.\n"
+
+
+def test_a_file_is_no_place_for_a_demo(tmp_path: Path) -> None:
+    """Neither it nor what would be below it."""
+    file = tmp_path / "notes"
+    file.touch()
+    for directory in (file, file / "below"):
+        command = [*PROGRAM, "demo", "--directory", str(directory)]
+        ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+        assert (ended.returncode, ended.stdout) == (2, "")
+        assert ended.stderr == (
+            f"error: {directory} cannot be made a directory, as a file is in the way; name another --directory.\n"
+        )

@@ -208,6 +208,8 @@ def test_a_narrow_screen_still_tells_tasks_and_queues_apart() -> None:
     assert "shop.images.r" in narrow
     assert str(records[0].id) in narrow
     assert ("queue" in narrow, "queue" in wide) == (False, True)
+    running = [record(TaskStatus.RUNNING, name="shop.resize", progress=Progress(3, 12, "").encode())]
+    assert all(word in shown(running_table(running, 100.0, width=80), 80) for word in ("shop.resize", "3 of 12"))
     assert "…" not in shown(queue_table([counts("default")], {"default": 12.4}), 80)
     cut = shown(queue_table([counts("a-queue-with-a-long-name")], {}), 80)
     assert all(word in cut for word in ("a-queu…", "ready", "cancelled", "state"))

@@ -47,6 +47,8 @@ def sentence(error: Exception) -> str:
         return one_sentence(_of_the_command_line(error))
     if isinstance(error, TaskError):
         return one_sentence(str(error))
+    if isinstance(error, FileNotFoundError) and error.filename is None:  # what os.getcwd() raises
+        return "the current directory does not exist any more; change to one that does."
     if isinstance(error, OSError) and error.strerror:
         return one_sentence(f"{error.filename}: {error.strerror}" if error.filename else error.strerror)
     return one_sentence(f"{said(error)} (unexpected, at {place(error)})")

@@ -142,19 +142,19 @@ def facts_table(facts: Mapping[str, object]) -> Table:
     return made
 
 
-def running_table(records: Iterable[Record], now: float) -> Table:
-    """Messages that run now, how long already, and how far they say they are."""
-    made = table(
-        "id", "task", "queue", "since", "worker", "progress", narrow=("task", "worker", "progress"), title="Running"
-    )
+def running_table(records: Iterable[Record], now: float, *, width: int = 200) -> Table:
+    """Messages that run now, how long already, and how far they say they are; on a wide screen also where."""
+    wide = width >= _WIDE
+    columns = ("id", "task", *(("queue",) if wide else ()), "since", *(("worker",) if wide else ()), "progress")
+    made = table(*columns, narrow=("task", "worker", "progress"), title="Running")
     for record in records:
         progress = progress_of(record)
         made.add_row(
             cell(record.id),
             cut(record.name),
-            cell(record.queue),
+            *([cell(record.queue)] if wide else []),
             cell(duration(max(0.0, now - record.started_at)) if record.started_at else None),
-            cut(record.worker),
+            *([cut(record.worker)] if wide else []),
             Text("is being cancelled", "magenta") if record.cancelling else cut(progress and progress_text(progress)),
         )
     return made

@@ -77,10 +77,11 @@ async def _print_frames(place: Place, every: float, *, once: bool, json: bool) -
 
 
 async def _watch_live(place: Place, every: float) -> None:
-    with keys_at_once(), Live(console=console(), screen=True, auto_refresh=False) as picture:
+    screen = console()
+    with keys_at_once(), Live(console=screen, screen=True, auto_refresh=False) as picture:
         ended = asyncio.create_task(_until_q())
         async for frame in frames(place, every, ended):
-            picture.update(frame_picture(frame, place.url), refresh=True)
+            picture.update(frame_picture(frame, place.url, width=screen.width), refresh=True)
 
 
 async def frames(place: Place, every: float, ended: asyncio.Task[None] | None = None) -> AsyncGenerator[Frame, None]:
@@ -125,8 +126,8 @@ def _ended(counts: QueueCounts) -> int:
     return sum(counts.by_status.get(status, 0) for status in FINISHED)
 
 
-def frame_picture(frame: Frame, url: str) -> RenderableType:
-    """The frame for a terminal."""
+def frame_picture(frame: Frame, url: str, *, width: int = 200) -> RenderableType:
+    """The frame for a terminal of `width` columns."""
     head = Text.assemble(("reinhardt-tasks ", "bold"), visible(url), (f"  {time.strftime('%H:%M:%S')}  q ends", "dim"))
     parts: list[RenderableType] = [
         head,
@@ -135,7 +136,7 @@ def frame_picture(frame: Frame, url: str) -> RenderableType:
         "",
         worker_table(frame.workers, frame.at) if frame.workers else Text("No worker is registered.", "yellow"),
         "",
-        running_table(frame.running, frame.at) if frame.running else "",
+        running_table(frame.running, frame.at, width=width) if frame.running else "",
     ]
     return Group(*parts)
 

@@ -52,8 +52,14 @@ async def run_demo(settings: Settings, audience: Audience) -> tuple[Report, Path
 
 @contextlib.contextmanager
 def _alone_in(directory: Path) -> Iterator[None]:
-    """Make the directory and hold its lock. Raises QueueError when another demo has it."""
-    directory.mkdir(parents=True, exist_ok=True)
+    """Make the directory and hold its lock. Raises QueueError when another demo has it, ConfigurationError by a file."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise ConfigurationError(
+            f"{directory} cannot be made a directory, as a file is in the way; name another --directory",
+            setting="directory",
+        ) from error
     with (directory / "demo.lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
