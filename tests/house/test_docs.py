@@ -34,7 +34,6 @@ def test_links_to_files_of_the_project_lead_somewhere(page: Path) -> None:
     assert [link for link in links if not (page.parent / link).exists()] == []
 
 
-@pytest.mark.skipif(not (ROOT / "README.md").is_file(), reason="no README yet")
 def test_the_readme_holds_code_that_runs() -> None:
     """The first page shows at least one block that runs."""
     assert steps_of(blocks_of("README.md", (ROOT / "README.md").read_text()))
