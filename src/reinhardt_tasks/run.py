@@ -110,7 +110,12 @@ class Run:
 
     def report(self) -> Report:
         """The newest progress, which counts as told from now on."""
-        progress = self.told = self.context.newest_progress or Progress(0.0)
+        self.told = self.context.newest_progress
+        return self.newest_report()
+
+    def newest_report(self) -> Report:
+        """The newest progress, told or not."""
+        progress = self.context.newest_progress or Progress(0.0)
         return Report(self.claim.id, self.claim.number, progress.encode(), self.claim.locator)
 
 

@@ -23,7 +23,7 @@ from reinhardt_tasks.status import TaskStatus
 from reinhardt_tasks.testing.clock import StillClock
 from reinhardt_tasks.worker import ExitCode, Worker
 from tests.eventually import eventually_async
-from tests.workshop import at_work, awaited, reached, record_of, work_off
+from tests.workshop import ENDLESS, FlakyBackend, at_work, awaited, reached, record_of, work_off
 
 
 def make_queue(**settings) -> TaskQueue:
@@ -202,6 +202,28 @@ async def test_progress_is_seen_while_the_task_runs():
         assert progress is not None
         assert time.monotonic() - told_at < 2
         assert (progress.done, progress.total, progress.note) == (3.0, 10.0, "step 3")
+        gate.set()
+        await handle.result(timeout=20)
+
+
+async def test_progress_outlasts_a_broker_that_is_away():
+    """A task that tells it once tells it for good, whatever becomes of the call that was to carry it."""
+    backend = FlakyBackend()
+    queue, gate = TaskQueue(backend), asyncio.Event()
+
+    @queue.task
+    async def stepping() -> None:
+        backend.faults.refuse["exchange"] = ENDLESS
+        current_task().progress(1)
+        await gate.wait()
+
+    async with at_work(queue, poll_interval=0.05):
+        handle = await stepping.enqueue()
+        await eventually_async(lambda: backend.faults.refuse["exchange"])
+        calls = backend.faults.calls["exchange"]
+        await eventually_async(lambda: backend.faults.calls["exchange"] >= calls + 2)
+        backend.faults.heal()
+        assert await awaited(handle.progress)
         gate.set()
         await handle.result(timeout=20)
 

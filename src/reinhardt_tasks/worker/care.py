@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 import socket
@@ -116,6 +115,13 @@ class Care:
         """What is running; a copy, since the heartbeat's thread asks too."""
         return list(self._runner.running)
 
+    def reports(self) -> list[Report]:
+        """The progress that was not told yet, of what runs and of what has just ended; for an exchange."""
+        last = self._runner.last_reports
+        reports = [run.report() for run in self._runs() if run.untold()] + [*last]
+        last.clear()
+        return reports
+
     # Orders ---------------------------------------------------------------------------------------------------------
 
     def obey(self, orders: Orders) -> None:
@@ -179,16 +185,8 @@ class Care:
                 return f"{run.context.name} ({run.claim.id})"
         return "no task of the queue" if task is None else task.get_name()
 
-    def reports(self) -> list[Report]:
-        """The progress that was not told yet, of what runs and of what has just ended."""
-        reports = [run.report() for run in self._runs() if run.untold()]
-        with contextlib.suppress(IndexError):  # the loop and the heartbeat's thread both take from it
-            while True:
-                reports.append(self._runner.last_reports.popleft())
-        return reports
-
     def make_beat(self, number: int, leaving: bool) -> Beat:  # noqa: FBT001 - the heartbeat's own call
-        """The sign of life number `number`."""
+        """The sign of life number `number`. What it tells of progress the next exchange tells again, if need be."""
         config = self._config
         return Beat(
             worker=self._worker,
@@ -202,6 +200,6 @@ class Care:
             running=self._slots.busy,
             finished=self._exchanger.ended,
             started_at=self._started_at,
-            reports=tuple(self.reports()),
+            reports=tuple(run.newest_report() for run in self._runs() if run.untold()),
             leaving=leaving,
         )

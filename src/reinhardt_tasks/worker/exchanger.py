@@ -54,6 +54,7 @@ class Exchanger:
         self._allowance = Allowance(prefetch, slots=slots.size, now=time.monotonic())
         self._outcomes: list[Outcome] = []
         self._sending: list[Outcome] = []
+        self._untold: dict[tuple[TaskId, int], Report] = {}
         self._finished = 0
         self._sequence = 0
         self._claimable = True
@@ -155,7 +156,7 @@ class Exchanger:
         await self._answered.wait()
 
     async def exchange(self) -> None:
-        """One exchange with the backend. After an error its outcomes are kept and the next call asks for the truth."""
+        """One exchange with the backend. After an error what it told is kept and the next call asks for the truth."""
         self._flush = False
         outcomes = self._sending = self._batch()
         want = self._want()
@@ -163,6 +164,7 @@ class Exchanger:
         busy = self._slots.held > 0 or bool(outcomes)
         self._allowance.measure(finished, time.monotonic(), busy=busy)
         self._sequence += 1
+        self._untold.update(((report.id, report.number), report) for report in self._reports())
         held = self.held_ids() if self._unsure else None
         self._unsure = True  # until the answer is here, whatever interrupts the call
         answer = await self._backend.exchange(
@@ -171,11 +173,12 @@ class Exchanger:
             want=want,
             queues=self._queues if want else (),
             sequence=self._sequence,
-            reports=self._reports(),
+            reports=tuple(self._untold.values()),
             held=held,
         )
         self._unsure = False
         self._sending = []
+        self._untold.clear()
         self._accept(answer, outcomes, want)
 
     def held_ids(self) -> set[TaskId]:
