@@ -52,7 +52,10 @@ async def run_demo(settings: Settings, audience: Audience) -> tuple[Report, Path
 
 @contextlib.contextmanager
 def _alone_in(directory: Path) -> Iterator[None]:
-    """Make the directory and hold its lock. Raises QueueError when another demo has it, ConfigurationError by a file."""
+    """Make the directory and hold its lock.
+
+    Raises QueueError when another demo has it, ConfigurationError when a file is in its place.
+    """
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
