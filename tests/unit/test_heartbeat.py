@@ -149,6 +149,19 @@ async def test_it_waits_for_a_broker_that_is_away():
         await here.heartbeat.stop()
 
 
+async def test_until_one_is_confirmed_each_beat_is_the_first():
+    """A worker that was never registered has lost nothing, and is not told so."""
+    here = Ward()
+    here.faults.refuse["beat"] = 2
+    try:
+        await asyncio.wait_for(here.heartbeat.start(), 20)
+        await eventually_async(lambda: len(here.orders) >= 2)
+        assert [beat.number for beat in here.beats[:4]] == [1, 1, 1, 2]
+        assert all(orders.registered for orders in here.orders)
+    finally:
+        await here.heartbeat.stop()
+
+
 @pytest.mark.parametrize("verb", ["open", "beat"])
 async def test_it_can_be_stopped_while_the_broker_is_away(verb):
     """Nobody has to wait for a broker only to leave."""

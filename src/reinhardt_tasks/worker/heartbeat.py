@@ -8,10 +8,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import random
 import threading
 import time
 from collections.abc import Callable
+from typing import Final
 
 from reinhardt_tasks.clocks import boottime
 from reinhardt_tasks.contract import MAX_BATCH, TaskBackend
@@ -20,6 +22,8 @@ from reinhardt_tasks.message import Beat, Orders
 from reinhardt_tasks.worker.patience import backoff, open_patiently
 
 log = logging.getLogger("reinhardt_tasks.worker")
+
+_NEVER: Final = -math.inf
 
 
 class Heartbeat:
@@ -46,7 +50,7 @@ class Heartbeat:
         self._may_live = may_live
         self._number = 0
         self._failures = 0
-        self._confirmed_at = -float("inf")
+        self._confirmed_at = _NEVER
         self._sweep_from = 0.0
         self._thread = threading.Thread(target=self._main, name="reinhardt-heartbeat", daemon=True)
         self._stopping = False
@@ -129,8 +133,8 @@ class Heartbeat:
             self._wake.clear()
 
     async def _beat(self, *, leaving: bool = False) -> bool:
-        """Send one beat; True when it was confirmed."""
-        self._number += 1
+        """Send one beat; True when it was confirmed. Until one is, each is the first: there is no lease to lose yet."""
+        self._number = self._number + 1 if self._confirmed_at > _NEVER else 1
         sent_at = boottime()
         try:
             beat = self._make_beat(self._number, leaving)
