@@ -124,3 +124,10 @@ def test_a_database_in_memory_is_refused(path):
 def test_a_path_object_will_do(tmp_path):
     """Paths are taken as texts are."""
     assert absolute(Path(tmp_path) / "x" / ".." / "t.db") == str(tmp_path / "t.db")
+
+
+def test_a_password_in_a_url_is_not_repeated():
+    """SQLite has none, but whoever changes a URL may leave one standing."""
+    with pytest.raises(ConfigurationError, match="names a host where SQLite has none: 'host'") as refusal:
+        parse_url("sqlite://user:hunter2@host/tasks.db")
+    assert "hunter2" not in str(refusal.value)

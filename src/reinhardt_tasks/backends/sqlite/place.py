@@ -39,8 +39,9 @@ def parse_url(url: str) -> tuple[str, Durability]:
     """
     parts = urlsplit(url)
     if parts.netloc:
+        host = parts.netloc.rpartition("@")[2]  # what stands before it may be a password
         raise ConfigurationError(
-            f"{url!r} names a host where SQLite has none. Write sqlite:///{parts.netloc}{parts.path} for a file "
+            f"the URL names a host where SQLite has none: {host!r}. Write sqlite:///{host}{parts.path} for a file "
             "relative to the current directory, sqlite://// and the rest of its path for an absolute one.",
             setting="url",
         )
