@@ -1,4 +1,4 @@
-"""The thread pool: calls run in daemon threads, and a call that its caller left is remembered until it ends."""
+"""The thread pool: calls run in daemon threads, and a call that its caller left keeps its thread until it ends."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import weakref
 
 import pytest
 
-from reinhardt_tasks.worker.threads import LateEnd, ThreadPool
+from reinhardt_tasks.worker.threads import ThreadPool
 from tests.eventually import eventually, eventually_async
 
 TENANT: contextvars.ContextVar[str] = contextvars.ContextVar("tenant")
 
 
-async def call(pool: ThreadPool, function, *args, on_late_end=None, **kwargs):
+async def call(pool: ThreadPool, function, *args, **kwargs):
     """What the pool makes of a call, in a copy of the context at hand."""
-    return await pool.run(function, args, kwargs, contextvars.copy_context(), on_late_end=on_late_end)
+    return await pool.run(function, args, kwargs, contextvars.copy_context())
 
 
 def names_of_threads(prefix: str) -> set[str]:
@@ -129,7 +129,7 @@ async def test_calls_beyond_the_size_wait_their_turn_in_order():
     pool.close()
 
 
-async def leave_running(pool: ThreadPool, function, *args, on_late_end=None) -> None:
+async def leave_running(pool: ThreadPool, function, *args) -> None:
     """Begin a call, wait until it runs, and cancel its caller."""
     running = threading.Event()
 
@@ -137,44 +137,31 @@ async def leave_running(pool: ThreadPool, function, *args, on_late_end=None) -> 
         running.set()
         return function(*args)
 
-    caller = asyncio.ensure_future(call(pool, begin, on_late_end=on_late_end))
+    caller = asyncio.ensure_future(call(pool, begin))
     await eventually_async(running.is_set)
     caller.cancel()
     with pytest.raises(asyncio.CancelledError):
         await caller
 
 
-async def test_a_call_whose_caller_left_is_abandoned_until_it_ends():
-    """A thread cannot be stopped: the pool says that it is stuck, and reports how the call ended when it does."""
-    pool = ThreadPool(2, name="stuck")
-    go = threading.Event()
-    ends: list[LateEnd] = []
-    await leave_running(pool, lambda: go.wait(20) and "late", on_late_end=ends.append)
-    assert (pool.abandoned, pool.busy, pool.stuck) == (1, 1, ["stuck-1"])
-    assert ends == []
-    go.set()
-    await eventually_async(lambda: ends)
-    assert (ends[0].value, ends[0].error, ends[0].thread) == ("late", None, "stuck-1")
-    assert ends[0].seconds > 0
-    assert (pool.abandoned, pool.busy, pool.stuck) == (0, 0, [])
-    assert await call(pool, abs, -2) == 2
-    pool.close()
-
-
-async def test_an_abandoned_call_that_raises_is_reported_with_its_error():
-    """The error is handed over, not raised anywhere."""
+@pytest.mark.parametrize("fails", [False, True])
+async def test_a_call_whose_caller_left_keeps_its_thread_until_it_ends(fails):
+    """A thread cannot be stopped; however it ends, that is nobody's business any more, and the next call is run."""
     pool = ThreadPool(1)
     go = threading.Event()
-    ends: list[LateEnd] = []
 
-    def fail():
+    def late():
         go.wait(20)
-        raise LookupError("late")
+        if fails:
+            raise LookupError("late")
 
-    await leave_running(pool, fail, on_late_end=ends.append)
+    await leave_running(pool, late)
+    following = asyncio.ensure_future(call(pool, abs, -2))
+    await asyncio.sleep(0)
+    assert (pool.busy, following.done()) == (2, False)
     go.set()
-    await eventually_async(lambda: ends)
-    assert repr(ends[0].error) == "LookupError('late')"
+    assert await following == 2
+    assert pool.busy == 0
     pool.close()
 
 
@@ -183,44 +170,35 @@ async def test_a_call_whose_caller_left_before_it_began_is_never_run():
     pool = ThreadPool(1)
     go = threading.Event()
     ran: list[str] = []
-    ends: list[LateEnd] = []
     first = asyncio.ensure_future(call(pool, go.wait, 20))
-    unwanted = asyncio.ensure_future(call(pool, ran.append, "unwanted", on_late_end=ends.append))
+    unwanted = asyncio.ensure_future(call(pool, ran.append, "unwanted"))
     wanted = asyncio.ensure_future(call(pool, ran.append, "wanted"))
     await asyncio.sleep(0)
     unwanted.cancel()
     with pytest.raises(asyncio.CancelledError):
         await unwanted
-    assert (pool.busy, pool.abandoned) == (2, 0)
+    assert pool.busy == 2
     go.set()
     await asyncio.gather(first, wanted)
     assert ran == ["wanted"]
-    assert ends == []
     assert pool.busy == 0
     pool.close()
 
 
-async def test_a_call_that_ends_just_as_its_caller_leaves_is_reported_too():
-    """Cancelled when the answer is on its way back already: the answer goes to `on_late_end`, exactly once."""
+async def test_a_caller_may_leave_just_as_its_call_ends():
+    """Cancelled when the answer is on its way back already: it stays cancelled, and the call is counted out once."""
     pool = ThreadPool(1)
-    ends: list[LateEnd] = []
     ended = threading.Event()
-
-    class Value:
-        """Ended for sure once a second call has been answered: one thread, in order."""
-
-    value = Value()
-    caller = asyncio.ensure_future(call(pool, lambda: value, on_late_end=ends.append))
+    caller = asyncio.ensure_future(call(pool, abs, -1))
     await asyncio.sleep(0)
-    second = asyncio.ensure_future(call(pool, ended.set))
+    second = asyncio.ensure_future(call(pool, ended.set))  # one thread, in order: the first has ended when this has
     await asyncio.sleep(0)
     assert ended.wait(20)  # on purpose without the loop: it cannot have seen either end
     caller.cancel()
     with pytest.raises(asyncio.CancelledError):
         await caller
     await second
-    assert [end.value for end in ends] == [value]
-    assert (pool.busy, pool.abandoned) == (0, 0)
+    assert pool.busy == 0
     pool.close()
 
 

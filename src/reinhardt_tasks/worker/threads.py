@@ -6,42 +6,21 @@ import asyncio
 import contextvars
 import functools
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Any
-
-
-@dataclass(frozen=True, slots=True)
-class LateEnd:
-    """How a call ended that its caller had given up: what it returned or raised, in which thread, after which time.
-
-    `seconds` counts from when the thread began it.
-    """
-
-    value: Any
-    error: BaseException | None
-    thread: str
-    seconds: float
 
 
 class _Call:
     """One call on its way through a thread. Whoever takes its ticket decides: a thread runs it, a caller drops it."""
 
-    __slots__ = ("ended", "error", "future", "late", "seconds", "thread", "ticket", "value", "what")
+    __slots__ = ("error", "future", "ticket", "value", "what")
 
-    def __init__(
-        self, what: Callable[[], Any], future: asyncio.Future[None], late: Callable[[LateEnd], None] | None
-    ) -> None:
+    def __init__(self, what: Callable[[], Any], future: asyncio.Future[None]) -> None:
         self.what: Callable[[], Any] | None = what
         self.future = future
-        self.late = late
         self.ticket = [True]
-        self.ended = False
-        self.thread = ""
-        self.seconds = 0.0
         self.value: Any = None
         self.error: BaseException | None = None
 
@@ -54,12 +33,10 @@ class _Call:
 
     def perform(self, what: Callable[[], Any]) -> None:
         """Call `what` and keep what came of it."""
-        began = time.monotonic()
         try:
             self.value = what()
         except BaseException as error:  # noqa: BLE001 - it is raised where the caller waits
             self.error = error
-        self.seconds = time.monotonic() - began
 
     def outcome(self) -> Any:
         """What the function returned; raises what it raised."""
@@ -71,16 +48,11 @@ class _Call:
         finally:
             del error  # or it and this frame keep each other alive
 
-    def tell_late(self) -> None:
-        """Hand the end of the call to whom it was promised."""
-        if self.late is not None:
-            self.late(LateEnd(self.value, self.error, self.thread, self.seconds))
-
 
 class ThreadPool:
     """Up to `size` threads, each started when there is a call and none to spare. Belongs to the loop it is used on.
 
-    A thread cannot be stopped: when a caller is cancelled, its call is *abandoned* and keeps its thread until it ends.
+    A thread cannot be stopped: when a caller is cancelled, its call keeps its thread until it ends, for nobody.
     Calls beyond `size` wait their turn; one whose caller leaves while it waits is never run. The threads are daemons,
     so they do not keep the interpreter from exiting.
     """
@@ -96,23 +68,12 @@ class ThreadPool:
         self._calls: SimpleQueue[_Call | None] = SimpleQueue()
         self._ended: deque[_Call] = deque()
         self._waking = False
-        self._abandoned: set[_Call] = set()
         self._closed = False
 
     @property
     def busy(self) -> int:
-        """How many calls have not ended: waiting, running and abandoned ones."""
+        """How many calls have not ended: waiting and running ones, wanted or not."""
         return self._unfinished
-
-    @property
-    def abandoned(self) -> int:
-        """How many calls still run although nobody waits for them."""
-        return len(self._abandoned)
-
-    @property
-    def stuck(self) -> list[str]:
-        """The names of the threads that run abandoned calls."""
-        return sorted(call.thread for call in self._abandoned)
 
     async def run(
         self,
@@ -120,20 +81,18 @@ class ThreadPool:
         args: Sequence[Any],
         kwargs: Mapping[str, Any],
         context: contextvars.Context,
-        *,
-        on_late_end: Callable[[LateEnd], None] | None = None,
     ) -> Any:
         """What `function(*args, **kwargs)` returns or raises, called in a thread and inside `context`.
 
-        When the caller is cancelled after the call began, `on_late_end` is called on the loop once it has ended. A
-        StopIteration arrives as the RuntimeError that Python makes of one in a coroutine. Raises RuntimeError after
+        A StopIteration arrives as the RuntimeError that Python makes of one in a coroutine. Raises RuntimeError after
         `close`.
         """
-        call = self._hand_over(functools.partial(context.run, function, *args, **kwargs), on_late_end)
+        call = self._hand_over(functools.partial(context.run, function, *args, **kwargs))
         try:
             await call.future
         except asyncio.CancelledError:
-            self._give_up(call)
+            if call.take():  # it had not begun
+                self._unfinished -= 1
             raise
         return call.outcome()
 
@@ -144,12 +103,12 @@ class ThreadPool:
             self._calls.put(None)
         self._threads = 0
 
-    def _hand_over(self, what: Callable[[], Any], late: Callable[[LateEnd], None] | None) -> _Call:
+    def _hand_over(self, what: Callable[[], Any]) -> _Call:
         if self._closed:
             raise RuntimeError("this thread pool is closed")
         if self._loop is None:
             self._loop = asyncio.get_running_loop()
-        call = _Call(what, self._loop.create_future(), late)
+        call = _Call(what, self._loop.create_future())
         self._unfinished += 1
         self._calls.put(call)
         if self._threads < self._size and self._threads < self._unfinished:
@@ -159,12 +118,12 @@ class ThreadPool:
     def _start_thread(self) -> None:
         self._threads += 1
         name = f"{self._name}-{self._threads}"
-        threading.Thread(target=self._work, args=(name,), name=name, daemon=True).start()
+        threading.Thread(target=self._work, name=name, daemon=True).start()
 
-    def _work(self, name: str) -> None:
+    def _work(self) -> None:
         """The life of a thread: one call after the other, until it is handed None."""
         while (call := self._calls.get()) is not None:
-            what, call.what, call.thread = call.what, None, name
+            what, call.what = call.what, None
             if what is not None and call.take():
                 call.perform(what)
                 self._ended.append(call)
@@ -186,19 +145,6 @@ class ThreadPool:
         self._waking = False  # before looking: what ends from here on wakes the loop again
         while self._ended:
             call = self._ended.popleft()
-            call.ended = True
             self._unfinished -= 1
-            if call in self._abandoned:
-                self._abandoned.discard(call)
-                call.tell_late()
-            elif not call.future.done():  # if it is: cancelled a moment ago, and `_give_up` comes next
+            if not call.future.done():  # if it is: the caller has left
                 call.future.set_result(None)
-
-    def _give_up(self, call: _Call) -> None:
-        """The caller has left: its call runs on as abandoned, unless it has just ended or had not begun."""
-        if call.ended:
-            call.tell_late()
-        elif call.take():
-            self._unfinished -= 1
-        else:
-            self._abandoned.add(call)
