@@ -17,14 +17,12 @@ def test_the_defaults_are_the_promised_numbers():
     config = WorkerConfig()
     assert (config.concurrency, config.poll_interval, config.queues, config.prefetch) == (4, 1.0, (), None)
     assert (config.lease, config.shutdown_timeout, config.processes) == (30.0, 25.0, 1)
-    assert config.beat_interval == 10.0
 
 
 def test_durations_may_be_timedeltas():
     """They are kept as seconds."""
     config = WorkerConfig(lease=timedelta(minutes=1), shutdown_timeout=timedelta(), grace=timedelta(seconds=2))
     assert (config.lease, config.shutdown_timeout, config.grace) == (60.0, 0.0, 2.0)
-    assert (config.lease_seconds, config.beat_interval) == (60.0, 20.0)
 
 
 def test_queues_may_be_any_sequence():

@@ -58,13 +58,3 @@ class WorkerConfig:
                 continue
             if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
                 raise ConfigurationError(f"{name} is a whole number, at least {minimum}, not {value!r}")
-
-    @property
-    def beat_interval(self) -> float:
-        """Seconds between two signs of life."""
-        return self.lease_seconds / 3
-
-    @property
-    def lease_seconds(self) -> float:
-        """The lease as a number."""
-        return seconds(self.lease, what="lease")
