@@ -36,6 +36,7 @@ from reinhardt_tasks.errors import (
 from reinhardt_tasks.identity import TaskId
 from reinhardt_tasks.message import AnyMessage, Beat, Message, Outcome, Put, Settled
 from reinhardt_tasks.status import TaskStatus
+from tests.eventually import eventually_async
 from tests.procfs import open_files
 
 PEER = Path(__file__).with_name("sqlite_peer.py")
@@ -456,6 +457,21 @@ async def test_a_close_ends_those_who_wait(path):
     assert await schedules == 0
     with pytest.raises(BackendError, match="closed while message"):
         await result
+
+
+async def test_a_close_that_is_not_waited_for_ends_everything_all_the_same(path):
+    """Though a long look at the file holds it up: each thread ends when it has done what was asked for before."""
+    before, looked = set(threading.enumerate()), threading.Event()
+    backend = SqliteBackend(path, durability="off")
+    await backend.open()
+    await backend.wait("w", None, 0.01)
+    looking = asyncio.create_task(backend._engine.read(lambda _: looked.wait(20)))  # noqa: SLF001
+    await asyncio.sleep(0)
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(backend.close(), 0.05)
+    looked.set()
+    assert await looking
+    await eventually_async(lambda: set(threading.enumerate()) <= before)
 
 
 async def test_nothing_stays_open_after_a_close(path):

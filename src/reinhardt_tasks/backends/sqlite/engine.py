@@ -85,10 +85,15 @@ class Engine:
         return await self._watcher.wait(watch, timeout)
 
     async def close(self) -> None:
-        """Finish what is under way and end the threads."""
-        for part in (self._watcher, self._reader, self._writer):
-            if part is not None:
+        """Finish what is under way and end the threads; where that is not waited for, they end by themselves."""
+        parts = [part for part in (self._watcher, self._reader, self._writer) if part is not None]
+        try:
+            for part in parts:
                 await part.close()
+        except BaseException:
+            for part in parts:
+                part.stop(0.0)
+            raise
         _running.discard(self)
         forking.release(self)
 
