@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reinhardt_tasks.backends.sqlite import claims, members, operations, puts, requeue, settle, sweep
+from reinhardt_tasks.backends.sqlite import claims, members, operations, puts, requeue, settle, sweep, timetable
 from reinhardt_tasks.backends.sqlite.claims import Turn
 from reinhardt_tasks.backends.sqlite.connection import open_writer
 from reinhardt_tasks.backends.sqlite.layout import SHORT, Stage, stage_for
@@ -419,6 +419,16 @@ def test_storing_a_message_leaves_the_counters_alone(table):
     assert (table.number("SELECT seq FROM counters"), table.number("SELECT wakes FROM counters")) == before
     table.beat()
     assert [claim.id for claim in table.claim(4)] == [one.id for one in messages]
+
+
+def test_a_lock_taken_before_the_machine_started_anew_is_held_by_nobody(table):
+    """Its clock has begun again, so what was taken then seems to be taken in the future."""
+    assert table.step(timetable.acquire, "l", "a", 3600.0) is not None
+    assert table.step(timetable.acquire, "l", "b", 60.0) is None
+    table.clock.advance(-1_000_000)
+    assert table.step(timetable.extend, "l", "a", 60.0) is None
+    assert table.step(timetable.acquire, "l", "b", 60.0) is not None
+    assert table.step(timetable.release, "l", "b")
 
 
 # Expiry ---------------------------------------------------------------------------------------------------------------

@@ -221,7 +221,8 @@ class ProcessPool:
 
     def cancel(self, id: bytes) -> bool:
         """Set `current_task().cancelled` in the task of message `id`; False if it does not run here."""
-        return any(child.cancel(id) for child in self._children)
+        told = [child.cancel(id) for child in self._children]  # all: it may run twice here, after a lost lease
+        return any(told)
 
     async def close(self, grace: float) -> None:
         """End all children: those at work at once, the others by asking, for up to `grace` seconds. None is left."""

@@ -107,7 +107,8 @@ CREATE TABLE schedules (
 CREATE TABLE locks (
     name  TEXT PRIMARY KEY,
     token TEXT NOT NULL,
-    until REAL NOT NULL
+    since REAL NOT NULL,                        -- by the clock that nobody sets, as the next; it begins anew with the
+    until REAL NOT NULL                         -- machine, so that a lock "taken in the future" is held by nobody
 ) STRICT, WITHOUT ROWID;
 
 -- One row. `seq`: the last number or place given, unless a message has a higher `no`. `wakes`: rises when something becomes claimable or is ordered.

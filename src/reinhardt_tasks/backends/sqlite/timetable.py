@@ -40,24 +40,22 @@ def _changed(store: Store) -> None:
 
 def acquire(store: Store, name: str, token: str, ttl: float) -> Lock | None:
     """See TaskBackend.acquire_lock."""
-    until = store.now + ttl
-    store.run(_SQL["acquire"], name, token, until, store.now)
-    return Lock(name, token, until) if store.changed() else None
+    store.run(_SQL["acquire"], name, token, store.steady + ttl, store.steady)
+    return Lock(name, token, store.now + ttl) if store.changed() else None
 
 
 def extend(store: Store, name: str, token: str, ttl: float) -> Lock | None:
     """See TaskBackend.extend_lock."""
-    until = store.now + ttl
-    store.run(_SQL["extend"], name, token, until, store.now)
-    return Lock(name, token, until) if store.changed() else None
+    store.run(_SQL["extend"], name, token, store.steady + ttl, store.steady)
+    return Lock(name, token, store.now + ttl) if store.changed() else None
 
 
 def release(store: Store, name: str, token: str) -> bool:
     """See TaskBackend.release_lock."""
-    store.run(_SQL["release"], name, token, store.now)
+    store.run(_SQL["release"], name, token, store.steady)
     return store.changed() > 0
 
 
 def forget_locks(store: Store) -> None:
     """Drop the locks that have run out."""
-    store.run(_SQL["forget_locks"], store.now)
+    store.run(_SQL["forget_locks"], store.steady)

@@ -18,18 +18,18 @@ DELETE FROM schedules WHERE name = ?1
 
 -- name: acquire
 -- The token ?2 takes the lock ?1 until ?3, unless another one holds it at ?4.
-INSERT INTO locks (name, token, until) VALUES (?1, ?2, ?3)
-ON CONFLICT (name) DO UPDATE SET token = excluded.token, until = excluded.until
-WHERE token = excluded.token OR until <= ?4
+INSERT INTO locks (name, token, since, until) VALUES (?1, ?2, ?4, ?3)
+ON CONFLICT (name) DO UPDATE SET token = excluded.token, since = excluded.since, until = excluded.until
+WHERE token = excluded.token OR until <= ?4 OR since > ?4
 
 -- name: extend
 -- The token ?2, which holds the lock ?1 at ?4, does so until ?3.
-UPDATE locks SET until = ?3 WHERE name = ?1 AND token = ?2 AND until > ?4
+UPDATE locks SET until = ?3 WHERE name = ?1 AND token = ?2 AND since <= ?4 AND until > ?4
 
 -- name: release
 -- The token ?2, which holds the lock ?1 at ?3, lets go.
-DELETE FROM locks WHERE name = ?1 AND token = ?2 AND until > ?3
+DELETE FROM locks WHERE name = ?1 AND token = ?2 AND since <= ?3 AND until > ?3
 
 -- name: forget_locks
--- Locks that have run out at ?1.
-DELETE FROM locks WHERE until <= ?1
+-- Locks that nobody holds at ?1.
+DELETE FROM locks WHERE until <= ?1 OR since > ?1

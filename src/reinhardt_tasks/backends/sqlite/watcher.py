@@ -22,6 +22,7 @@ from reinhardt_tasks.backends.sqlite.lane import Answer, deliver
 from reinhardt_tasks.backends.sqlite.place import FileIdentity
 from reinhardt_tasks.backends.sqlite.reader import snapshot
 from reinhardt_tasks.backends.sqlite.watch import EndWatch, Glance, Watch, WorkWatch
+from reinhardt_tasks.errors import BackendError
 
 NET: Final = 0.25
 """Seconds between two looks where the bells can be heard: a net, should one be missed."""
@@ -61,7 +62,10 @@ class Door:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._closed = False
-        self.fd, self._knocker = os.pipe()
+        try:
+            self.fd, self._knocker = os.pipe()
+        except OSError as error:
+            raise BackendError(f"nothing can be waited for: {error.strerror}", backend="sqlite") from error
         os.set_blocking(self.fd, False)
         os.set_blocking(self._knocker, False)
 
