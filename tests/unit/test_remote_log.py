@@ -33,7 +33,9 @@ def wire() -> Iterator[Wire]:
     wire = Wire()
     handler = RemoteHandler(wire.say)
     wire.logger.addHandler(handler)
+    wire.logger.propagate = False  # what is no Unicode must not get into the test report, which could not be sent
     yield wire
+    wire.logger.propagate = True
     wire.logger.removeHandler(handler)
 
 
@@ -56,6 +58,7 @@ def test_a_traceback_that_is_no_valid_unicode_is_escaped(wire):
 
 def test_what_arrived_is_logged_again(wire, caplog):
     """With its fields, as the process that logged it."""
+    wire.logger.propagate = True
     wire.logger.warning("read %s", "a", extra={"rows": 7})
     caplog.clear()
     log_again(wire.heard[0], pid=42)
