@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 
 import pytest
 
@@ -20,7 +19,7 @@ class Wire:
 
     def __init__(self) -> None:
         self.heard: list[FromChild] = []
-        self.logger = logging.getLogger("shop.remote")
+        self.logger = logging.Logger("shop.remote")  # noqa: LOG001 - by itself, as no test report can hold what it says
 
     def say(self, said: Logged) -> None:
         """Send one record, as bytes."""
@@ -28,15 +27,12 @@ class Wire:
 
 
 @pytest.fixture
-def wire() -> Iterator[Wire]:
+def wire() -> Wire:
     """With a handler at the logger."""
     wire = Wire()
     handler = RemoteHandler(wire.say)
     wire.logger.addHandler(handler)
-    wire.logger.propagate = False  # what is no Unicode must not get into the test report, which could not be sent
-    yield wire
-    wire.logger.propagate = True
-    wire.logger.removeHandler(handler)
+    return wire
 
 
 def test_what_messagepack_cannot_hold_is_sent_as_text(wire):
@@ -58,7 +54,6 @@ def test_a_traceback_that_is_no_valid_unicode_is_escaped(wire):
 
 def test_what_arrived_is_logged_again(wire, caplog):
     """With its fields, as the process that logged it."""
-    wire.logger.propagate = True
     wire.logger.warning("read %s", "a", extra={"rows": 7})
     caplog.clear()
     log_again(wire.heard[0], pid=42)
