@@ -1,0 +1,1 @@
+"""Messages on a Redis or Valkey server, shared by all machines that reach it."""

@@ -1,0 +1,195 @@
+"""One connection for all callers: requests are written together, replies come back in their order."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple
+
+from redis.exceptions import RedisError, ResponseError
+
+from reinhardt_tasks.backends.redis import faults, forking
+from reinhardt_tasks.backends.redis.connection import Wire, packed, shut
+
+_SECOND_LOOK: Final = 0.1
+"""Seconds between missing a reply and giving up: where this process stood still, the reply is there by then."""
+
+
+class Copies(NamedTuple):
+    """How many replicas must have a write before it counts, and the seconds they are given for it."""
+
+    wanted: int
+    timeout: float
+
+
+Held = list[tuple[asyncio.Future[Any], Any]]
+"""Callers whose replies are there, and wait for the replicas."""
+
+
+class Lane:
+    """Sends requests on a connected `wire` until that fails or a reply is `timeout` seconds late.
+
+    A caller that goes away leaves its reply to be dropped. `on_end` is called once, when nothing more can be sent;
+    whoever still waits gets BackendUnavailableError.
+    """
+
+    def __init__(
+        self, wire: Wire, place: str, *, timeout: float, copies: Copies, on_end: Callable[[Lane], None]
+    ) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.ended = False
+        self._wire = wire
+        self._writer = wire.writer
+        self._place = place
+        self._copies = copies
+        self._timeout = timeout + (2 * copies.timeout if copies.wanted else 0.0)
+        self._wait = packed((b"WAIT", copies.wanted, max(1, round(copies.timeout * 1000))))
+        self._on_end = on_end
+        self._outgoing: list[bytes] = []
+        self._held: Held | None = None
+        self._confirming = False
+        self._waiting: deque[tuple[asyncio.Future[Any] | None, float, Held | None]] = deque()
+        self._watch: asyncio.TimerHandle | None = None
+        self._replies = 0
+        self._reading = self.loop.create_task(self._read(), name="redis-replies")
+        forking.track(self)
+
+    def send(self, request: bytes, *, replicate: bool = False) -> asyncio.Future[Any]:
+        """The reply to a packed `request`; redis-py's error where it is one. To be awaited at once.
+
+        With `replicate` it comes when enough replicas have what was written, else as BackendUnavailableError.
+        """
+        if self.ended:
+            raise faults.unavailable(self._place, "the connection was lost")
+        if not self._outgoing:
+            self.loop.call_soon(self._flush)
+        self._outgoing.append(request)
+        held = None
+        if replicate and self._copies.wanted:
+            if self._held is None:
+                self._held = []
+            held = self._held
+        future: asyncio.Future[Any] = self.loop.create_future()
+        self._waiting.append((future, self.loop.time(), held))
+        if self._watch is None:
+            self._watch = self.loop.call_later(self._timeout, self._look)
+        return future
+
+    async def close(self) -> None:
+        """Drop the connection; whoever still waits gets BackendUnavailableError."""
+        self.end("it was closed here")
+        await asyncio.wait([self._reading])
+
+    def end(self, why: str) -> None:
+        """As `close`, without waiting until the connection is gone."""
+        if self.ended:
+            return
+        self.ended = True
+        if self._watch is not None:
+            self._watch.cancel()
+        self._reading.cancel()
+        for future in self._unanswered():
+            if not future.done():
+                future.set_exception(faults.unavailable(self._place, why))
+        self._on_end(self)
+
+    def leave(self) -> int | None:
+        """See forking.Forkable."""
+        self.ended = True
+        return self._wire.socket_number()
+
+    # Writing --------------------------------------------------------------------------------------------------------
+
+    def _flush(self) -> None:
+        """Write all that was sent in this round of the loop.
+
+        One WAIT stands for all of it; what comes before its reply shares the next one, so that no more than two replica
+        timeouts pass for anybody.
+        """
+        if self.ended:
+            return
+        if self._held is not None and not self._confirming:
+            self._outgoing.append(self._wait)
+            self._waiting.append((None, self.loop.time(), self._held))
+            self._held = None
+            self._confirming = True
+        self._writer.write(b"".join(self._outgoing))
+        self._outgoing.clear()
+
+    # Reading --------------------------------------------------------------------------------------------------------
+
+    async def _read(self) -> None:
+        try:
+            await self._read_replies()
+        except (RedisError, OSError) as error:
+            self.end(str(error))
+        except Exception as error:  # noqa: BLE001 - a reply that nobody asked for, or one that makes no sense
+            self.end(f"it talks nonsense ({error!r})")
+        finally:
+            await shut(self._wire)
+
+    async def _read_replies(self) -> None:
+        read, waiting = self._wire.read_response, self._waiting
+        while True:
+            try:
+                reply = await read()
+            except ResponseError as error:
+                reply = error
+            self._replies += 1
+            future, _, held = waiting.popleft()
+            if future is None:
+                self._confirm(held or [], reply)
+            elif isinstance(reply, Exception):
+                self._refuse(future, reply)
+            elif held is not None:
+                held.append((future, reply))
+            elif not future.done():
+                future.set_result(reply)
+
+    def _refuse(self, future: asyncio.Future[Any], error: Exception) -> None:
+        if not future.done():
+            future.set_exception(error)
+        if faults.is_elsewhere(error):
+            raise error
+
+    def _confirm(self, held: Held, replicas: int | Exception) -> None:
+        """The replicas have spoken for those whose replies were held."""
+        self._confirming = False
+        if self._held is not None and not self._outgoing:
+            self.loop.call_soon(self._flush)
+        if isinstance(replicas, Exception):
+            for future, _ in held:
+                self._refuse(future, replicas)
+            return
+        for future, reply in held:
+            if future.done():
+                continue
+            if replicas >= self._copies.wanted:
+                future.set_result(reply)
+            else:
+                future.set_exception(faults.too_few_copies(self._place, replicas, self._copies.wanted))
+
+    # Waiting --------------------------------------------------------------------------------------------------------
+
+    def _look(self) -> None:
+        """See whether the oldest request has waited too long; look again when it will have."""
+        self._watch = None
+        if not self._waiting:
+            return
+        left = self._waiting[0][1] + self._timeout - self.loop.time()
+        if left > 0:
+            self._watch = self.loop.call_later(left, self._look)
+        else:
+            self._watch = self.loop.call_later(_SECOND_LOOK, self._give_up, self._replies)
+
+    def _give_up(self, replies: int) -> None:
+        if replies == self._replies:
+            self.end(f"it has not answered within {self._timeout:g} s")
+        else:
+            self._look()
+
+    def _unanswered(self) -> list[asyncio.Future[Any]]:
+        held = [future for _, _, batch in self._waiting for future, _ in batch or ()]
+        held += [future for future, _ in self._held or ()]
+        return [future for future, _, _ in self._waiting if future is not None] + held
