@@ -1,13 +1,26 @@
-"""What every test may count on: coroutine tests run on a loop of their own, and Hypothesis has no stop-watch."""
+"""What every test may count on: a loop of its own for coroutines, servers, and a Hypothesis without a stop-watch."""
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import settings
 
 from reinhardt_tasks.testing.plugin import pytest_pyfunc_call
+from tests.servers.redis import RedisServer, close_shared, shared
 
 __all__ = ["pytest_pyfunc_call"]  # the hook that users load as a plugin
 
 # A shared machine stalls now and then: how long an example took says nothing about the code.
 settings.register_profile("house", deadline=None, print_blob=True)
 settings.load_profile("house")
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> RedisServer:
+    """The Redis server of this test process, whose clock can be moved. Take a `fresh_prefix()` on it."""
+    return shared()
+
+
+def pytest_unconfigure() -> None:
+    """End what the tests shared."""
+    close_shared()
