@@ -126,7 +126,7 @@ class RedisServer(ServerProcess):
     def call(self, *parts: str | float | bytes) -> Any:
         """What it answers to a command, sent as an administrator, past the port. Raises redis.RedisError."""
         with redis.Redis(unix_socket_path=str(self._socket), password=str(self._options.get("requirepass", ""))) as it:
-            execute: Callable[..., Any] = it.execute_command  # pyright: ignore
+            execute: Callable[..., Any] = it.execute_command  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
             return execute(*parts)
 
 
