@@ -14,6 +14,7 @@ from redis.exceptions import RedisError, ResponseError
 from reinhardt_tasks.backends.redis import faults
 
 CLIENT_NAME: Final = "reinhardt-tasks"
+"""What CLIENT LIST shows."""
 Part: TypeAlias = bytes | str | float
 """A word of a command."""
 packed: Final = cast("Callable[[tuple[Part, ...]], bytes]", hiredis.pack_command)
@@ -32,6 +33,18 @@ class Address(NamedTuple):
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
+class Credentials(NamedTuple):
+    """Who asks, for which database, over TLS with which options (None: without)."""
+
+    username: str | None = None
+    password: str | None = None
+    database: int = 0
+    tls: Mapping[str, Any] | None = None
+
+    def __repr__(self) -> str:
+        return f"Credentials({self.username!r}, database={self.database})"
+
+
 class Hello(NamedTuple):
     """What a server says of itself."""
 
@@ -41,7 +54,7 @@ class Hello(NamedTuple):
 
 
 class _Door:
-    """What redis-py keeps to itself and one pipelined connection needs."""
+    """What redis-py keeps to itself and a connection that many share needs."""
 
     _writer: asyncio.StreamWriter | None
 
@@ -73,20 +86,8 @@ class UnixWire(_Door, UnixDomainSocketConnection):
 Wire: TypeAlias = TcpWire | TlsWire | UnixWire
 
 
-class Credentials(NamedTuple):
-    """Who asks, for which database, over TLS with which options (None: without)."""
-
-    username: str | None = None
-    password: str | None = None
-    database: int = 0
-    tls: Mapping[str, Any] | None = None
-
-    def __repr__(self) -> str:
-        return f"Credentials({self.username!r}, database={self.database})"
-
-
-async def opened(address: Address, credentials: Credentials, *, timeout: float) -> tuple[Wire, Hello]:
-    """A connection to the server at `address`, and what it says of itself.
+async def opened(address: Address, credentials: Credentials, *, timeout: float) -> Wire:
+    """A connection to the server at `address`, logged in, named for CLIENT LIST where its user may.
 
     Raises redis-py's errors, OSError, and TimeoutError after `timeout` seconds.
     """
@@ -94,15 +95,30 @@ async def opened(address: Address, credentials: Credentials, *, timeout: float) 
     try:
         async with asyncio.timeout(timeout):
             await wire.connect()  # type: ignore[no-untyped-call]
-            return wire, await _greeted(wire)
+            with contextlib.suppress(ResponseError):
+                await ask(wire, "CLIENT", "SETNAME", CLIENT_NAME)
     except BaseException:
         await shut(wire)
         raise
+    return wire
 
 
-async def ask(wire: Wire, *parts: bytes | str | int) -> Any:
+async def greeted(wire: Wire) -> Hello:
+    """What the server says of itself; version 0 where it is too old to say anything."""
+    try:
+        said = await ask(wire, "HELLO")
+    except ResponseError as error:
+        if faults.code_of(error):
+            raise
+        return Hello((0,), "master", "standalone")
+    words = dict(zip(said[::2], said[1::2], strict=False))
+    version = tuple(int(part) for part in words[b"version"].split(b".") if part.isdigit())
+    return Hello(version, words[b"role"].decode(), words[b"mode"].decode())
+
+
+async def ask(wire: Wire, *parts: Part) -> Any:
     """The reply to one command on a connection that nobody else uses."""
-    await wire.send_command(*parts, check_health=False)
+    wire.writer.write(packed(parts))
     return await wire.read_response()
 
 
@@ -125,18 +141,3 @@ def _made(address: Address, credentials: Credentials, timeout: float) -> Wire:
         return UnixWire(path=address.host, **options)
     options.update(host=address.host, port=address.port, socket_keepalive=True)
     return TcpWire(**options) if credentials.tls is None else TlsWire(**credentials.tls, **options)
-
-
-async def _greeted(wire: Wire) -> Hello:
-    """Name this client for CLIENT LIST, where its user may, and learn who is there."""
-    with contextlib.suppress(ResponseError):
-        await ask(wire, "CLIENT", "SETNAME", CLIENT_NAME)
-    try:
-        said = await ask(wire, "HELLO")
-    except ResponseError as error:
-        if faults.code_of(error) not in {"ERR", ""}:
-            raise
-        return Hello((0,), "master", "standalone")  # it has no HELLO: older than 6.0
-    words = dict(zip(said[::2], said[1::2], strict=False))
-    version = tuple(int(part) for part in words[b"version"].split(b".") if part.isdigit())
-    return Hello(version, words[b"role"].decode(), words[b"mode"].decode())

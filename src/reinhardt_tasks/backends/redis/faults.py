@@ -7,7 +7,13 @@ from typing import Final
 
 from redis import exceptions
 
-from reinhardt_tasks.errors import BackendError, BackendFullError, BackendUnavailableError
+from reinhardt_tasks.errors import (
+    BackendError,
+    BackendFullError,
+    BackendUnavailableError,
+    ConfigurationError,
+    TaskError,
+)
 
 _NAME: Final = "redis"
 _ELSEWHERE: Final = frozenset(
@@ -128,3 +134,22 @@ def too_few_copies(place: str, confirmed: int, wanted: int) -> BackendUnavailabl
         backend=_NAME,
         place=place,
     )
+
+
+def at_open(error: BackendError, kind: str) -> TaskError:
+    """What to raise instead of `error` where a backend is opened: a ConfigurationError if waiting will not mend it."""
+    code = code_of(error.__cause__) if error.__cause__ is not None else ""
+    if kind == "server" and code in _NOT_THIS_ONE:
+        return ConfigurationError(f"{error.place} {_NOT_THIS_ONE[code]}", setting="url")
+    if isinstance(error, BackendUnavailableError | BackendFullError):
+        return error
+    return ConfigurationError(str(error), setting="url")
+
+
+_NOT_THIS_ONE: Final = {
+    "READONLY": (
+        "is a read-only replica. Name its master, or let sentinels name it: redis+sentinel://host:26379/service."
+    ),
+    "MOVED": "is one node of a cluster, and another has these keys. Write redis+cluster://host:port.",
+    "CLUSTERDOWN": "is one node of a cluster that is not complete. Write redis+cluster://host:port.",
+}

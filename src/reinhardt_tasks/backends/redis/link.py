@@ -1,4 +1,4 @@
-"""A backend's way to its server: scripts by name on one pipelined connection, which comes back when it was lost."""
+"""A backend's way to its server: scripts by name on one pipelined connection, which is made anew when it was lost."""
 
 from __future__ import annotations
 
@@ -8,29 +8,31 @@ import os
 import random
 import secrets
 import time
+from collections.abc import Mapping
 from typing import Any, Final
 
 from redis.exceptions import NoScriptError, RedisError
 
-from reinhardt_tasks.backends.redis import faults
-from reinhardt_tasks.backends.redis.connection import Hello, Part, Wire, packed
+from reinhardt_tasks.backends.redis import check, faults
+from reinhardt_tasks.backends.redis.connection import Hello, Part, packed
 from reinhardt_tasks.backends.redis.lane import Copies, Lane
 from reinhardt_tasks.backends.redis.listener import Listener
-from reinhardt_tasks.backends.redis.master import Guide
+from reinhardt_tasks.backends.redis.master import Guide, Met
 from reinhardt_tasks.backends.redis.place import Place
-from reinhardt_tasks.backends.redis.scripts import FLAGS_SINCE, Script, script
+from reinhardt_tasks.backends.redis.scripts import FLAGS_SINCE, script
 from reinhardt_tasks.errors import BackendError
 
 _FIRST_PAUSE: Final = 0.05
 _LONGEST_PAUSE: Final = 1.0
-"""Seconds before the second attempt to connect in a row, at most, and before any."""
+"""Seconds before an attempt to connect that follows failed ones: the bound after the first, and after many."""
 
 
 class Link:
-    """Commands and scripts on the server of `place`, whose keys begin with `root`. See `open`.
+    """Commands and scripts on the server of `place`, whose keys begin with `root`; between `open` and `close`.
 
-    No reply within `timeout` seconds is a BackendUnavailableError. A call that says `replicate` also waits until
-    `wait_replicas` replicas have it, or `replica_timeout` seconds are over: then it is a BackendUnavailableError too.
+    `timeout` seconds are given to a connect, and to a reply; more is a BackendUnavailableError. A call with `replicate`
+    returns when `wait_replicas` replicas have what it wrote; where that takes more than `replica_timeout` seconds it is
+    a BackendUnavailableError too. When the connection was lost the next call makes it anew, or fails.
     """
 
     def __init__(
@@ -45,44 +47,52 @@ class Link:
     ) -> None:
         self.place = place
         self.root = root
-        self.listener = Listener(self._connect, str(place), root + b"wake:", timeout=timeout)
         self.connected_at = 0.0
         """Monotonic time of the last connect."""
         self.reconnects = -1
-        """How often the connection was lost and made anew."""
+        """How often the connection was made anew since `open`."""
         self._copies = Copies(wait_replicas, replica_timeout)
         self._timeout = timeout
         self._allow_eviction = allow_eviction
         self._guide = Guide(place, root, timeout)
+        self.listener = Listener(self._meet, str(place), root + b"wake:", timeout=timeout)
         self._home: tuple[int, asyncio.AbstractEventLoop] | None = None
         self._lane: Lane | None = None
         self._connecting: asyncio.Task[Lane] | None = None
         self._failures = 0
-        self._flags = True
+        self._hello = Hello((0,), "", "")
+        self._flags = False
+
+    # Life cycle -----------------------------------------------------------------------------------------------------
 
     async def open(self) -> None:
         """Connect, and check that the server can keep the promises; on an open link it does nothing.
 
-        Raises ConfigurationError, SchemaError, BackendUnavailableError or BackendError.
+        Raises ConfigurationError, SchemaError, BackendUnavailableError, or BackendError where it is open elsewhere.
         """
         home = (os.getpid(), asyncio.get_running_loop())
         if self._home == home:
             return
-        self._home, self._lane, self._connecting, self._failures = home, None, None, 0
-        self.reconnects = -1
-        self.listener.move_in(secrets.token_hex(8).encode())
+        if self._home is not None and self._home[0] == home[0] and not self._home[1].is_closed():
+            raise self._not_open()
+        self._move_in(home)
         try:
-            await self._connected()
-        except BaseException:
-            self._home = None
+            await self._admitted()
+        except BaseException as error:
+            await self.close()
+            if isinstance(error, BackendError):
+                raise faults.at_open(error, self.place.kind) from error.__cause__
             raise
 
     async def close(self) -> None:
-        """Let go of every connection; whoever waits for a reply gets BackendUnavailableError."""
-        if self._home is None or self._home != (os.getpid(), asyncio.get_running_loop()):
-            self._home = None
-            return
+        """Let go of every connection; whoever waits for a reply gets BackendUnavailableError.
+
+        In another process or loop than it was opened in, it only says that the link is not open here.
+        """
+        here = self._home == (os.getpid(), asyncio.get_running_loop())
         self._home = None
+        if not here:
+            return
         if self._connecting is not None:
             self._connecting.cancel()
             await asyncio.wait([self._connecting])
@@ -90,8 +100,35 @@ class Link:
         if self._lane is not None:
             await self._lane.close()
 
+    async def check(self) -> Mapping[str, str]:
+        """What an operator should know: versions, durability, sizes, and warnings."""
+        place = str(self.place)
+        await self._connected()
+        return await check.facts(self.command, self._hello, place=place, root=self.root, copies=self._copies)
+
+    def _move_in(self, home: tuple[int, asyncio.AbstractEventLoop]) -> None:
+        self._home = home
+        self._lane = self._connecting = None
+        self._failures = 0
+        self.reconnects = -1
+        self.listener.move_in(secrets.token_hex(8).encode())
+
+    async def _admitted(self) -> None:
+        met = await self._meet()
+        self._settle_on(met)
+        await check.admit(
+            self.command,
+            met.hello,
+            met.layout,
+            place=str(self.place),
+            root=self.root,
+            allow_eviction=self._allow_eviction,
+        )
+
+    # Calling --------------------------------------------------------------------------------------------------------
+
     async def call(self, name: str, *args: Part, replicate: bool = False) -> Any:
-        """What the script `lua/<name>.lua` answers, with KEYS = {root} and ARGV = `args`, as RESP2 gives it."""
+        """What the script `lua/<name>.lua` answers, with KEYS = {root} and ARGV = `args`: bytes, int, list or None."""
         lane = self._lane
         if lane is None or lane.loop is not asyncio.get_running_loop():
             lane = await self._connected()
@@ -99,23 +136,17 @@ class Link:
         try:
             return await lane.send(packed((b"EVALSHA", called.digest, b"1", self.root, *args)), replicate=replicate)
         except NoScriptError:
-            return await self._teach(called, args, replicate=replicate)
+            # With the whole text it cannot fail so again, however often others flush the server's scripts.
+            return await self._send(packed((b"EVAL", called.source, b"1", self.root, *args)), replicate=replicate)
         except RedisError as error:
             raise faults.translated(error, str(self.place)) from error
 
     async def command(self, *parts: Part) -> Any:
         """The reply to any plain command."""
-        return await self._send(packed(parts), replicate=False)
+        return await self._send(packed(parts))
 
-    async def _teach(self, called: Script, args: tuple[Part, ...], *, replicate: bool) -> Any:
-        """Repeat a call with the whole script, which the server then knows."""
-        request = packed((b"EVAL", called.source, b"1", self.root, *args))
-        return await self._send(request, replicate=replicate)
-
-    async def _send(self, request: bytes, *, replicate: bool) -> Any:
-        lane = self._lane
-        if lane is None or lane.loop is not asyncio.get_running_loop():
-            lane = await self._connected()
+    async def _send(self, request: bytes, *, replicate: bool = False) -> Any:
+        lane = await self._connected()
         try:
             return await lane.send(request, replicate=replicate)
         except RedisError as error:
@@ -124,40 +155,47 @@ class Link:
     # Connecting -----------------------------------------------------------------------------------------------------
 
     async def _connected(self) -> Lane:
-        """The connection, made anew where there is none; all who ask meanwhile share the attempt."""
+        """The connection, made anew where there is none; all who ask meanwhile share one attempt."""
         if self._home != (os.getpid(), asyncio.get_running_loop()):
             raise self._not_open()
         if self._lane is not None:
             return self._lane
         if self._connecting is None:
-            self._connecting = asyncio.create_task(self._make_lane(), name="redis-connect")
-            self._connecting.add_done_callback(self._made)
+            self._connecting = asyncio.create_task(self._reconnect(), name="redis-connect")
+            self._connecting.add_done_callback(self._end_attempt)
         attempt = self._connecting
         await asyncio.wait([attempt])
         if attempt.cancelled():
             raise self._not_open()
-        if error := attempt.exception():
-            raise copy.copy(error) from error.__cause__
+        error = attempt.exception()
+        if error is not None:
+            raise copy.copy(error) from error.__cause__  # each has a traceback of its own
         return attempt.result()
 
-    def _made(self, attempt: asyncio.Task[Lane]) -> None:
+    def _end_attempt(self, attempt: asyncio.Task[Lane]) -> None:
         self._connecting = None
         if not attempt.cancelled():
-            attempt.exception()
+            attempt.exception()  # it is no fault where all who asked have gone
 
-    async def _make_lane(self) -> Lane:
+    async def _reconnect(self) -> Lane:
         if self._failures:
             await asyncio.sleep(_pause(self._failures))
         self._failures += 1
-        wire, hello = await self._connect()
+        lane = self._settle_on(await self._meet())
         self._failures = 0
-        self._flags = hello.version >= FLAGS_SINCE
-        self._lane = Lane(wire, str(self.place), timeout=self._timeout, copies=self._copies, on_end=self._lost)
+        return lane
+
+    def _settle_on(self, met: Met) -> Lane:
+        """From now on talk on this connection."""
+        lane = Lane(met.wire, str(self.place), timeout=self._timeout, copies=self._copies, on_end=self._lost)
+        self._lane, self._hello = lane, met.hello
+        self._flags = met.hello.version >= FLAGS_SINCE
         self.connected_at = time.monotonic()
         self.reconnects += 1
-        return self._lane
+        self.listener.follow(met.address)
+        return lane
 
-    async def _connect(self) -> tuple[Wire, Hello]:
+    async def _meet(self) -> Met:
         try:
             return await self._guide.connect()
         except TimeoutError as error:
@@ -171,8 +209,8 @@ class Link:
 
     def _not_open(self) -> BackendError:
         return BackendError(
-            f"the backend for {self.place} is not open in this process and event loop: use `async with` or call open() "
-            "first, after a fork again, and a sibling() for another loop.",
+            f"the backend for {self.place} is not open in this process and event loop: use `async with` or call "
+            "open() first, in a forked child again; another loop needs a sibling().",
             backend="redis",
             place=str(self.place),
         )

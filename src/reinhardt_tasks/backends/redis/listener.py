@@ -8,16 +8,15 @@ import random
 from collections.abc import Awaitable, Callable, Generator, Hashable
 from typing import Final
 
-from redis.exceptions import RedisError
-
 from reinhardt_tasks.backends.redis import faults, forking
-from reinhardt_tasks.backends.redis.connection import Hello, Wire, shut
-from reinhardt_tasks.errors import BackendError
+from reinhardt_tasks.backends.redis.connection import Address, Wire, packed, shut
+from reinhardt_tasks.backends.redis.master import Met
+from reinhardt_tasks.errors import TaskError
 
 _FIRST_PAUSE: Final = 0.1
-_LONGEST_PAUSE: Final = 5.0
-"""Seconds before the second attempt to connect in a row, at most, and before any."""
-_PROBE: Final = 15.0
+_LONGEST_PAUSE: Final = 2.0
+"""Seconds before an attempt to connect that follows failed ones: the bound after the first, and after many."""
+_SILENCE: Final = 15.0
 """Seconds without a word after which the server is asked whether it is still there."""
 
 
@@ -34,66 +33,69 @@ class Sleeper:
         self._event.set()
 
     async def woken(self, timeout: float | None) -> bool:
-        """Whether something came, now or within `timeout` seconds (None: waits for ever), since the last call."""
-        try:
-            async with asyncio.timeout(timeout):
-                await self._event.wait()
-        except TimeoutError:
-            return False
+        """Whether something came since the last call, or comes within `timeout` seconds (None: waits for ever)."""
+        if not self._event.is_set():
+            try:
+                async with asyncio.timeout(timeout):
+                    await self._event.wait()
+            except TimeoutError:
+                return False
         self._event.clear()
         return True
 
 
 class Listener:
-    """Hears `channel` on connections that `connect` makes, while the link is open. Comes back when it was lost."""
+    """Hears what is published to `channel`, on connections that `meet` makes. Comes back when it was lost."""
 
-    def __init__(
-        self,
-        connect: Callable[[], Awaitable[tuple[Wire, Hello]]],
-        place: str,
-        prefix: bytes,
-        *,
-        timeout: float,
-    ) -> None:
+    channel: bytes
+    """Where to publish for this instance."""
+
+    def __init__(self, meet: Callable[[], Awaitable[Met]], place: str, prefix: bytes, *, timeout: float) -> None:
         self.channel = prefix
-        self._connect = connect
+        self._meet = meet
         self._place = place
         self._prefix = prefix
         self._timeout = timeout
         self._sleepers: dict[Hashable, set[Sleeper]] = {}
         self._wire: Wire | None = None
+        self._address: Address | None = None
         self._hearing: asyncio.Task[None] | None = None
-        self._attempt: asyncio.Future[None] | None = None
-        forking.track(self)
+        self._readiness: asyncio.Future[None] | None = None
 
     def move_in(self, name: bytes) -> None:
         """Belong to the running loop, under a name that nobody else has."""
         self.channel = self._prefix + name
         self._sleepers.clear()
-        self._wire = self._hearing = self._attempt = None
+        self._wire = self._address = self._hearing = self._readiness = None
+        forking.track(self)
 
     async def ready(self) -> None:
-        """Return once what is published to `channel` is heard. Raises BackendUnavailableError, BackendError."""
+        """Return once all that is published from now on is heard. Raises BackendUnavailableError, BackendError."""
         if self._wire is not None:
             return
         if self._hearing is None:
-            self._hearing = asyncio.create_task(self._run(), name="redis-listener")
-        if self._attempt is None:
-            self._attempt = asyncio.get_running_loop().create_future()
-        await asyncio.shield(self._attempt)
+            self._hearing = asyncio.create_task(self._hear(), name="redis-listener")
+        if self._readiness is None:
+            self._readiness = asyncio.get_running_loop().create_future()
+        await asyncio.shield(self._readiness)
 
     @contextlib.contextmanager
     def sleeper(self, topic: Hashable) -> Generator[Sleeper]:
         """Somebody who is woken by `topic`, and whenever something may have been missed."""
         sleeper = Sleeper()
-        self._sleepers.setdefault(topic, set()).add(sleeper)
+        sleepers = self._sleepers.setdefault(topic, set())
+        sleepers.add(sleeper)
         try:
             yield sleeper
         finally:
-            others = self._sleepers.get(topic, set())
-            others.discard(sleeper)
-            if not others:
-                self._sleepers.pop(topic, None)
+            sleepers.discard(sleeper)
+            if not sleepers and self._sleepers.get(topic) is sleepers:
+                del self._sleepers[topic]
+
+    def follow(self, address: Address) -> None:
+        """The master is at `address` now: hear it there."""
+        if self._wire is not None and self._address != address:
+            self._wire.writer.transport.abort()
 
     async def close(self) -> None:
         """Hear nothing more; wake all."""
@@ -101,7 +103,7 @@ class Listener:
         if hearing is not None:
             hearing.cancel()
             await asyncio.wait([hearing])
-        self._answer(faults.unavailable(self._place, "it was closed here"))
+        self._tell(faults.unavailable(self._place, "it was closed here"))
         self._wake_all()
 
     def leave(self) -> int | None:
@@ -110,58 +112,72 @@ class Listener:
 
     # Hearing --------------------------------------------------------------------------------------------------------
 
-    async def _run(self) -> None:
+    async def _hear(self) -> None:
+        """Hear until it is cancelled, on one connection after the other."""
         failures = 0
         while True:
             try:
-                wire, _ = await self._connect()
-            except BackendError as error:
-                failures += 1
-                self._answer(error)
-                await asyncio.sleep(_pause(failures))
-                continue
-            failures = 0
-            try:
-                await self._hear(wire)
-            except (RedisError, OSError, TimeoutError) as error:
-                self._answer(faults.translated(error, self._place))
-            finally:
+                await self._hear_once()
+            except Exception as error:  # noqa: BLE001 - whatever it is, somebody may be waiting to be woken
+                failures = 0 if self._wire is not None else failures + 1
                 self._wire = None
-                await shut(wire)
+                self._tell(self._fault(error))
+            if failures:
+                await asyncio.sleep(_pause(failures))
 
-    async def _hear(self, wire: Wire) -> None:
-        """Subscribe, then wake whom each word is for, until the connection fails."""
-        await wire.send_command("SUBSCRIBE", self.channel, check_health=False)
-        async with asyncio.timeout(self._timeout):
-            await wire.read_response()
-        self._wire = wire
-        self._answer(None)
-        self._wake_all()  # a word may have been missed
-        while True:
-            word = await self._next(wire)
-            if word[0] == b"message":
-                for sleeper in self._sleepers.get(word[2], ()):
-                    sleeper.wake()
+    async def _hear_once(self) -> None:
+        met = await self._meet()
+        try:
+            met.wire.writer.write(packed((b"SUBSCRIBE", self.channel)))
+            async with asyncio.timeout(self._timeout):
+                await met.wire.read_response()
+            self._wire, self._address = met.wire, met.address
+            self._tell(None)
+            self._wake_all()  # a word may have been missed
+            while True:
+                self._wake(await self._next_word(met.wire))
+        finally:
+            await shut(met.wire)
 
-    async def _next(self, wire: Wire) -> list[bytes]:
-        word: list[bytes] = await wire.read_response()
-        return word
+    async def _next_word(self, wire: Wire) -> list[bytes]:
+        """What the server says next; after a long silence it is asked to say something."""
+        try:
+            return await _read(wire, _SILENCE)
+        except TimeoutError:
+            wire.writer.write(packed((b"PING",)))
+            return await _read(wire, self._timeout)
 
-    def _answer(self, error: BaseException | None) -> None:
-        """Tell those who wait for the connection how it went."""
-        attempt, self._attempt = self._attempt, None
-        if attempt is None or attempt.done():
-            return
-        if error is None:
-            attempt.set_result(None)
-        else:
-            attempt.set_exception(error)
-            attempt.exception()  # it is no fault where nobody waits any more
+    def _wake(self, word: list[bytes]) -> None:
+        if word[0] == b"message":
+            for sleeper in self._sleepers.get(word[2], ()):
+                sleeper.wake()
 
     def _wake_all(self) -> None:
         for sleepers in self._sleepers.values():
             for sleeper in sleepers:
                 sleeper.wake()
+
+    def _fault(self, error: Exception) -> BaseException:
+        """What to raise where somebody wants to be heard."""
+        fault = faults.translated(error, self._place)
+        return fault if isinstance(fault, TaskError) else faults.unavailable(self._place, f"{error!r} came of hearing")
+
+    def _tell(self, error: BaseException | None) -> None:
+        """Tell those who want to be heard how it went."""
+        readiness, self._readiness = self._readiness, None
+        if readiness is None or readiness.done():
+            return
+        if error is None:
+            readiness.set_result(None)
+        else:
+            readiness.set_exception(error)
+            readiness.exception()  # it is no fault where nobody asks any more
+
+
+async def _read(wire: Wire, timeout: float) -> list[bytes]:
+    async with asyncio.timeout(timeout):
+        word: list[bytes] = await wire.read_response(disconnect_on_error=False)
+    return word
 
 
 def _pause(failures: int) -> float:
