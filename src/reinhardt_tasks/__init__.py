@@ -2,7 +2,7 @@
 
 from reinhardt_tasks.backends.dummy import DummyBackend
 from reinhardt_tasks.backends.immediate import ImmediateBackend
-from reinhardt_tasks.backends.memory import MemoryBackend
+from reinhardt_tasks.backends.memory import InMemoryMetadataStore, MemoryBackend, MemoryResultBackend
 from reinhardt_tasks.config import QueueConfig
 from reinhardt_tasks.context import TaskContext, current_task
 from reinhardt_tasks.contract import TaskBackend
@@ -21,6 +21,8 @@ from reinhardt_tasks.errors import (
     InvalidTextError,
     LeaseLostError,
     MaxRetriesExceededError,
+    MetadataConflictError,
+    MetadataNotFoundError,
     NotADatabaseError,
     NotFiniteError,
     OptionError,
@@ -29,6 +31,7 @@ from reinhardt_tasks.errors import (
     QueueError,
     ResultExpiredError,
     ResultMismatchError,
+    ResultNotFoundError,
     ResultTimeoutError,
     SchemaError,
     SerializationError,
@@ -55,6 +58,7 @@ from reinhardt_tasks.registry import TaskRegistry
 from reinhardt_tasks.results import TaskOutput, TaskResult, TaskResultMetadata
 from reinhardt_tasks.retry import Retry, RetryState, RetryStrategy, Seconds
 from reinhardt_tasks.status import TaskPriority, TaskStatus
+from reinhardt_tasks.stores import MetadataChange, MetadataStore, ResultBackend, TaskMetadata
 from reinhardt_tasks.task import AsyncTask, SyncTask, Task
 from reinhardt_tasks.worker import Worker, WorkerConfig
 
@@ -76,11 +80,17 @@ __all__ = [
     "EnqueueOptions",
     "ExecutionFailedError",
     "ImmediateBackend",
+    "InMemoryMetadataStore",
     "InvalidTextError",
     "LeaseLostError",
     "MaxRetriesExceededError",
     "MemoryBackend",
+    "MemoryResultBackend",
     "Message",
+    "MetadataChange",
+    "MetadataConflictError",
+    "MetadataNotFoundError",
+    "MetadataStore",
     "Middleware",
     "Next",
     "NotADatabaseError",
@@ -92,8 +102,10 @@ __all__ = [
     "Provider",
     "QueueConfig",
     "QueueError",
+    "ResultBackend",
     "ResultExpiredError",
     "ResultMismatchError",
+    "ResultNotFoundError",
     "ResultTimeoutError",
     "Retry",
     "RetryState",
@@ -113,6 +125,7 @@ __all__ = [
     "TaskExecutor",
     "TaskHandle",
     "TaskId",
+    "TaskMetadata",
     "TaskNotFoundError",
     "TaskOutput",
     "TaskPriority",

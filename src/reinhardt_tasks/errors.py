@@ -6,12 +6,15 @@ TaskError
 │   └── MaxRetriesExceededError     it failed on every run it was allowed
 ├── TaskCancelledError              it was cancelled before it ended
 ├── TaskNotFoundError               no task of that name, or no message of that id
+│   ├── ResultNotFoundError         no result is kept under that id
+│   └── MetadataNotFoundError       no record is kept under that id
 ├── ResultTimeoutError              waiting for a result took too long (also TimeoutError)
 ├── ResultExpiredError              it succeeded, but its result is no longer kept
 ├── QueueError                      the queue cannot do this now: closed, paused, not configured yet
 ├── DuplicateTaskError              an unfinished message holds the same unique key
 ├── LeaseLostError                  another worker holds the message now
 ├── TransitionError                 a status may not follow the one before
+├── MetadataConflictError           the record has changed since it was read
 ├── SerializationError              a value cannot travel, or did not arrive whole
 │   ├── ArgumentError               the call does not fit the task's parameters (also TypeError)
 │   ├── ResultMismatchError         the task returned something else than it declares
@@ -145,6 +148,24 @@ class TaskNotFoundError(TaskError):
     name: str | None = None
 
 
+class ResultNotFoundError(TaskNotFoundError):
+    """A ResultBackend keeps no result under the id `task_id`."""
+
+    says = (
+        "No result of {task_id} is kept here: it is not stored yet, was deleted, or its time is over. "
+        "Wait for it with `wait`, or keep results longer with `ttl`."
+    )
+
+
+class MetadataNotFoundError(TaskNotFoundError):
+    """A MetadataStore keeps no record under the id `task_id`."""
+
+    says = (
+        "No record of {task_id} is kept here: it was never stored, was deleted, or finished longer than `ttl` ago. "
+        "Check the id and which store this is, or keep records longer with `ttl`."
+    )
+
+
 @dataclass(eq=False, kw_only=True)
 class ResultTimeoutError(TaskError, TimeoutError):
     """No result came within `timeout` seconds. The task itself goes on."""
@@ -209,6 +230,20 @@ class TransitionError(TaskError):
     task_id: str | None = None
     from_status: str | None = None
     to_status: str | None = None
+
+
+@dataclass(eq=False, kw_only=True)
+class MetadataConflictError(TaskError):
+    """The record of `task_id` is of version `found`, and was to be changed only if it was of `version`."""
+
+    says = (
+        "The record of {task_id} has changed since it was read (version {version} then, {found} now); it was left "
+        "alone. Read it again, then decide."
+    )
+
+    task_id: str | None = None
+    version: int | None = None
+    found: int | None = None
 
 
 # Values on the wire ---------------------------------------------------------------------------------------------------

@@ -205,8 +205,8 @@ class ErrorRecord(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 
     def encode(self) -> bytes:
         """MessagePack; texts are cut to 64 KiB and what is no valid Unicode is escaped."""
-        capped = ErrorRecord(_cap(self.type), _cap(self.message), _cap(self.traceback), self.reason)
-        return _error_encoder.encode(capped)
+        texts = (capped(self.type), capped(self.message), capped(self.traceback))
+        return _error_encoder.encode(ErrorRecord(*texts, self.reason))
 
     @classmethod
     def decode(cls, raw: bytes) -> ErrorRecord:
@@ -217,7 +217,7 @@ class ErrorRecord(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
             return cls("UnreadableError", f"the stored error cannot be read: {error}")
 
 
-def _cap(text: str) -> str:
+def capped(text: str) -> str:
     """`text` as valid Unicode within MAX_ERROR_TEXT characters, its middle cut out if need be."""
     if not text.isascii():
         text = text.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -17,6 +17,13 @@
 Every test is one claim of the contract and its docstring says the promise. The tests are plain functions that run an
 event loop each: no pytest plugin is needed. `machine.conformance_machine(MyBench)` adds a Hypothesis state machine that
 compares the backend with a pure model; it needs a clock that can be set.
+
+Stores have suites of their own: `ResultConformance` with a `ResultBench`, `MetadataConformance` with a `MetadataBench`.
+Their `connect` is given the options that the store is to be made with:
+
+    class MyBench(ResultBench):
+        def connect(self, **options) -> MyResultBackend:
+            return MyResultBackend(self.url, **options)
 """
 
 import pytest
@@ -37,14 +44,17 @@ pytest.register_assert_rewrite(
             "leases",
             "locks",
             "machine",
+            "metadata",
             "model",
             "moving",
             "operators",
             "poison",
             "producers",
             "reading",
+            "results",
             "schedules",
             "settling",
+            "stores",
             "together",
             "unique_keys",
             "waiting",
@@ -63,19 +73,30 @@ from reinhardt_tasks.testing.conformance.keeping import Keeping  # noqa: E402
 from reinhardt_tasks.testing.conformance.lacking import Lacking  # noqa: E402
 from reinhardt_tasks.testing.conformance.leases import Leases  # noqa: E402
 from reinhardt_tasks.testing.conformance.locks import Locks  # noqa: E402
+from reinhardt_tasks.testing.conformance.metadata import MetadataConformance  # noqa: E402
 from reinhardt_tasks.testing.conformance.moving import Moving, Requeueing  # noqa: E402
 from reinhardt_tasks.testing.conformance.operators import Cancelling, Pausing, Removing  # noqa: E402
 from reinhardt_tasks.testing.conformance.poison import Poison  # noqa: E402
 from reinhardt_tasks.testing.conformance.producers import Producers  # noqa: E402
 from reinhardt_tasks.testing.conformance.reading import Reading  # noqa: E402
+from reinhardt_tasks.testing.conformance.results import ResultConformance  # noqa: E402
 from reinhardt_tasks.testing.conformance.schedules import Schedules  # noqa: E402
 from reinhardt_tasks.testing.conformance.settling import Settling  # noqa: E402
+from reinhardt_tasks.testing.conformance.stores import MetadataBench, ResultBench  # noqa: E402
 from reinhardt_tasks.testing.conformance.together import Together  # noqa: E402
 from reinhardt_tasks.testing.conformance.unique_keys import UniqueKeys  # noqa: E402
 from reinhardt_tasks.testing.conformance.waiting import Waiting, WaitingForResults  # noqa: E402
 from reinhardt_tasks.testing.conformance.workflows import Workflows  # noqa: E402
 
-__all__ = ["BackendConformance", "Bench", "Feature"]
+__all__ = [
+    "BackendConformance",
+    "Bench",
+    "Feature",
+    "MetadataBench",
+    "MetadataConformance",
+    "ResultBench",
+    "ResultConformance",
+]
 
 
 class BackendConformance(
