@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 from subprocess import CalledProcessError
 
 from benchmarks import driver, environments, machine, report
 from benchmarks.bench import PeerError
 from benchmarks.cases import CASES, MEASURES, chosen
+from benchmarks.driver import QUICK, WHOLE, Effort
+from benchmarks.guard import guarded
 
 MISSING = 2
 
@@ -22,7 +25,7 @@ def main() -> int:
     except (PeerError, CalledProcessError) as failed:
         sys.stderr.write(f"{failed}\n")
         return 1
-    except (environments.MissingEnvironmentError, ValueError) as wrong:
+    except (environments.MissingEnvironmentError, FileNotFoundError, ValueError) as wrong:
         sys.stderr.write(f"{wrong}\n")
         return MISSING
     return 0
@@ -35,18 +38,15 @@ def _parser() -> argparse.ArgumentParser:
     setup.add_argument("peers", nargs="*", metavar="PEER", help=f"only these of: {', '.join(environments.peers())}")
     setup.set_defaults(do=_setup)
     run = commands.add_parser("run", help="measure and print")
-    run.add_argument("--only", nargs="+", default=[], metavar="CASE", help="case names or patterns, as 'sqlite/huey*'")
+    run.add_argument("cases", nargs="*", metavar="CASE", help="names or patterns, as 'redis/*fast'; else all")
     run.add_argument(
         "--measures", nargs="+", default=MEASURES, choices=MEASURES, metavar="MEASURE", help=", ".join(MEASURES)
     )
-    run.add_argument("--repeats", type=_positive, default=3, help="repeats of each measurement (3)")
+    run.add_argument("--quick", action="store_true", help="a short look; its figures are no more than a hint")
+    run.add_argument("--repeats", type=_positive, help="repeats of each measurement (3)")
     run.add_argument("--messages", type=_positive, help="a fixed size for a quick look; else sized by pilots")
-    run.add_argument(
-        "--backlog", type=_positive, default=1_000_000, help="the large store of the claim costs (1,000,000)"
-    )
-    run.add_argument(
-        "--store", type=Path, default=environments.HERE / ".stores", help="where brokers that are files live"
-    )
+    run.add_argument("--backlog", type=_positive, help="the large store of the claim costs (1,000,000)")
+    run.add_argument("--store", type=Path, default=environments.HERE / ".stores", help="where brokers have their files")
     run.add_argument("--json", type=Path, metavar="FILE", help="write every value to FILE")
     run.set_defaults(do=_run)
     profile = commands.add_parser("profile", help="where the time of one message goes in a worker on SQLite")
@@ -91,21 +91,26 @@ def _profile(arguments: argparse.Namespace) -> None:
 def _run(arguments: argparse.Namespace) -> None:
     arguments.store.mkdir(parents=True, exist_ok=True)
     plan = driver.Plan(
-        cases=chosen(arguments.only),
+        cases=chosen(arguments.cases),
         measures=arguments.measures,
-        repeats=arguments.repeats,
+        effort=_effort(arguments),
         messages=arguments.messages,
-        backlog=arguments.backlog,
-        stores=arguments.store,
         say=_say,
     )
-    where, warnings = machine.describe(plan.stores), machine.warnings(plan.stores)
+    where, warnings = machine.describe(arguments.store), machine.warnings(arguments.store)
     for warning in warnings:
         _say(f"WARNING: {warning}")
-    found = driver.execute(plan)
+    with guarded(arguments.store) as guard:
+        found = driver.execute(plan, guard)
     sys.stdout.write(report.text(plan, found, where, warnings) + "\n")
     if arguments.json:
         arguments.json.write_text(report.as_json(plan, found, where, warnings))
+
+
+def _effort(arguments: argparse.Namespace) -> Effort:
+    """As much as is asked for."""
+    asked = {name: getattr(arguments, name) for name in ("repeats", "backlog") if getattr(arguments, name)}
+    return replace(QUICK if arguments.quick else WHOLE, **asked)
 
 
 def _say(line: str) -> None:

@@ -2,10 +2,11 @@
 
 An adapter is one module, imported in its peer's interpreter only. It has
 
-- `describe()`: versions of the store's library, and the settings read back from the store;
+- `describe()`: what the store says of itself to this peer's library; a server is asked by the driver already;
 - `producer()`: an async context manager that gives a `Producer`;
 - `worker()`: becomes one worker, until SIGTERM;
-- for this project only, `claims(backlog, rounds)`: the cost of a claim against the size of the store.
+- for this project only, `put_now()`: enqueues without an event loop; `body()`: bytes of a message as it is sent;
+  `claims(backlog, rounds)`: the cost of a claim against the size of the store.
 
 It opens its queue as an application would, at import, as `Job.from_environment()` says. Its task takes a number and a
 text of 100 characters, stamps the number (`benchmarks.stamps`) and returns None.
@@ -15,8 +16,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -29,20 +30,21 @@ VARIABLE = "BENCHMARK_JOB"
 class Job:
     """Where this process works, and with which settings."""
 
-    address: str  # of a broker that is this repeat's own and empty; see `benchmarks.brokers`
+    broker: str  # one of `benchmarks.brokers.BROKERS`
+    address: str  # of one that is this repeat's own and empty
     stamps: Path
     settings: Mapping[str, Any]
 
     def environment(self) -> dict[str, str]:
         """The job as an environment variable, for `from_environment` in another process."""
-        told = {"address": self.address, "stamps": str(self.stamps), "settings": dict(self.settings)}
-        return {VARIABLE: json.dumps(told)}
+        told = {"broker": self.broker, "address": self.address, "stamps": str(self.stamps)}
+        return {VARIABLE: json.dumps({**told, "settings": dict(self.settings)})}
 
     @classmethod
     def from_environment(cls) -> Job:
         """The job the driver gave to this process. Raises KeyError in a process it did not start."""
         told = json.loads(os.environ[VARIABLE])
-        return cls(told["address"], Path(told["stamps"]), told["settings"])
+        return cls(told["broker"], told["address"], Path(told["stamps"]), told["settings"])
 
 
 class Producer(Protocol):
@@ -59,10 +61,17 @@ class Adapter(Protocol):
     """The verbs every adapter module has."""
 
     def describe(self) -> Mapping[str, str]:
-        """Versions and settings as the store itself reports them, by name."""
+        """Versions and settings as the store reports them to this library, by name."""
 
     def producer(self) -> AbstractAsyncContextManager[Producer]:
         """A connected producer."""
 
     def worker(self) -> None:
         """Work until SIGTERM; may replace this process by the peer's own command."""
+
+
+class SyncAdapter(Protocol):
+    """The verb of an adapter whose system is asynchronous, and can do without an event loop as well."""
+
+    def put_now(self) -> AbstractContextManager[Callable[[int], object]]:
+        """What enqueues one message, acknowledged by the broker when the call returns."""

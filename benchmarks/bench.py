@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from time import monotonic, sleep
@@ -16,13 +15,15 @@ from typing import Any
 
 from benchmarks.adapter import Job
 from benchmarks.brokers import BROKERS
+from benchmarks.brokers.broker import Broker
 from benchmarks.cases import Case
-from benchmarks.environments import ROOT, interpreter
+from benchmarks.environments import Environment, environment
+from benchmarks.guard import Guard
 from benchmarks.stamps import Progress, Stamps, create_stamps
+from benchmarks.trees import Memory, cpu_seconds, memory
 
 LOOK = 0.005  # seconds between two looks at a running worker
 STALL = 60  # seconds without a message run after which a measurement is given up
-STOP = 20  # seconds a worker has to stop when told to
 
 
 class PeerError(Exception):
@@ -32,11 +33,13 @@ class PeerError(Exception):
 class Bench:
     """One case with a store of its own; made by `bench`."""
 
-    def __init__(self, case: Case, job: Job, slots: Stamps) -> None:
+    def __init__(self, case: Case, guard: Guard, job: Job, *, broker: Broker, slots: Stamps) -> None:
         self.case = case
+        self.broker = broker
         self.slots = slots
+        self._guard = guard
         self._job = job
-        self._log = job.stamps.with_name("worker.log")
+        self._peer: Environment = environment(case.peer)
 
     def produce(self, verb: str, **arguments: Any) -> dict[str, Any]:
         """Answer of one verb of `benchmarks.peer`, run to its end in a process of its own. Raises PeerError."""
@@ -49,77 +52,80 @@ class Bench:
         os.sync()
 
     def _produce(self, job: Job, verb: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        command = self._command(verb, arguments)
-        done = subprocess.run(command, cwd=ROOT, env=_environment(job), capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise PeerError(f"{self.case.name}: {verb} ended with {done.returncode}\n{done.stderr[-2000:]}")
-        answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-        return answer
-
-    def _command(self, verb: str, arguments: Mapping[str, Any]) -> list[str]:
-        return [str(interpreter(self.case.peer)), "-m", "benchmarks.peer", self.case.peer, verb, json.dumps(arguments)]
+        with self._file("answer") as answer, self._file("errors") as errors:
+            with self._running(job, verb, arguments, output=answer, errors=errors) as process:
+                process.wait()
+            if process.returncode:
+                said = _end_of(errors.name)
+                raise PeerError(f"{self.case.name}: {verb} ended with {process.returncode}\n{said}")
+            told: dict[str, Any] = json.loads(Path(answer.name).read_text().splitlines()[-1])
+            return told
 
     @contextmanager
-    def worker(self) -> Iterator[RunningWorker]:
-        """One worker from its start to its stop; it leads a process group, of which nothing is left behind."""
-        with self._log.open("wb") as log:
-            process = subprocess.Popen(
-                self._command("worker", {}),
-                cwd=ROOT,
-                env=_environment(self._job),
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        try:
-            yield RunningWorker(self.case.name, process, self._log)
-        finally:
-            _stop(process)
+    def workers(self, processes: int = 1) -> Iterator[Workers]:
+        """That many worker processes from their start to their stop; one command for all where the case has one."""
+        pair = self.case.pair if processes > 1 else None
+        job = replace(self._job, settings={**self.case.settings, **(pair or {})})
+        with ExitStack() as running, self._file("log") as log:
+            started = [
+                running.enter_context(self._running(job, "worker", {}, output=log, errors=log))
+                for _ in range(1 if pair else processes)
+            ]
+            yield Workers(self.case.name, started, log.name)
+
+    def _running(
+        self, job: Job, verb: str, arguments: Mapping[str, Any], **outputs: Any
+    ) -> AbstractContextManager[subprocess.Popen[bytes]]:
+        command = [*self._peer.command, self.case.peer, verb, json.dumps(arguments)]
+        variables = {**os.environ, **self._peer.variables, **job.environment()}
+        return self._guard.running(command, environment=variables, **outputs)
+
+    def _file(self, name: str) -> Any:
+        """A new file to write to, which stays as long as the measurement."""
+        return tempfile.NamedTemporaryFile(dir=self._job.stamps.parent, prefix=name, delete=False)
 
 
-class RunningWorker:
-    """A worker that may be watched while it works."""
+class Workers:
+    """The worker processes of one measurement, to be watched while they work."""
 
-    def __init__(self, case: str, process: subprocess.Popen[bytes], log: Path) -> None:
-        self.pid = process.pid
+    def __init__(self, case: str, processes: Sequence[subprocess.Popen[bytes]], log: str) -> None:
         self._case = case
-        self._process = process
+        self._processes = processes
         self._log = log
 
+    def cpu_seconds(self) -> float:
+        """User and system time spent so far, by all that they started too."""
+        return sum(cpu_seconds(process.pid) for process in self._processes)
+
+    def memory(self) -> Memory:
+        """What they hold at this moment."""
+        held = [memory(process.pid) for process in self._processes]
+        return Memory(sum(one.rss for one in held), sum(one.pss for one in held))
+
     def until(self, reached: Callable[[], bool], progress: Progress) -> None:
-        """Return when `reached()`. Raises PeerError if the worker ends or runs nothing for a minute before that."""
+        """Return when `reached()`. Raises PeerError if a worker ends before, or none runs anything for a minute."""
         moved_at, seen = monotonic(), progress.seen()
         while not reached():
             if (now := progress.seen()) != seen:
                 moved_at, seen = monotonic(), now
-            if self._process.poll() is not None or monotonic() - moved_at > STALL:
-                raise PeerError(f"{self._case}: the worker stopped after {seen} messages\n{self._last_words()}")
+            ended = any(process.poll() is not None for process in self._processes)
+            if ended or monotonic() - moved_at > STALL:
+                raise PeerError(f"{self._case}: the worker stopped after {seen} messages\n{_end_of(self._log)}")
             sleep(LOOK)
-
-    def _last_words(self) -> str:
-        return self._log.read_text(errors="replace")[-2000:]
 
 
 @contextmanager
-def bench(case: Case, stores: Path, messages: int) -> Iterator[Bench]:
-    """An empty broker with its files under `stores`, for one measurement of `messages` messages."""
-    with tempfile.TemporaryDirectory(dir=stores) as place:
+def bench(case: Case, guard: Guard, messages: int) -> Iterator[Bench]:
+    """An empty broker for one measurement of `messages` messages."""
+    with tempfile.TemporaryDirectory(dir=guard.directory) as place:
         store, stamps = Path(place, "store"), Path(place, "stamps")
         store.mkdir()
         slots = create_stamps(stamps, messages)
-        with BROKERS[case.broker](store) as address:
+        with BROKERS[case.broker](guard, store, case.durability) as broker:
             os.sync()
-            yield Bench(case, Job(address, stamps, case.settings), slots)
+            job = Job(case.broker, broker.address, stamps, case.settings)
+            yield Bench(case, guard, job, broker=broker, slots=slots)
 
 
-def _environment(job: Job) -> dict[str, str]:
-    return {**os.environ, **job.environment(), "PYTHONPATH": str(ROOT)}
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
-    with suppress(subprocess.TimeoutExpired):
-        process.wait(STOP)
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+def _end_of(log: str) -> str:
+    return Path(log).read_text(errors="replace")[-2000:]

@@ -1,4 +1,4 @@
-"""What a claim costs against what else the store holds: few messages, a large backlog, or many finished ones.
+"""What a claim costs against what else the store holds: few messages, a large backlog, many due later or finished.
 
 Runs in this project's interpreter, on the backend's own verbs: one exchange settles 10 claims and claims the next 10.
 """
@@ -32,10 +32,10 @@ class Store:
         self._held: list[Claim] = []
         self._calls = 0
 
-    async def put(self, count: int) -> None:
-        """Queue `count` messages."""
+    async def put(self, count: int, *, delay: float = 0.0) -> None:
+        """Queue `count` messages, due in `delay` seconds."""
         while count > 0:
-            batch = [replace(self._sample, id=TaskId.new()) for _ in range(min(count, MAX_BATCH))]
+            batch = [replace(self._sample, id=TaskId.new(), delay=delay) for _ in range(min(count, MAX_BATCH))]
             await self._backend.put(batch)
             count -= len(batch)
 
@@ -70,19 +70,23 @@ class Store:
         return median(took[WARM_UP:]) / 1000
 
 
+LATER = 86_400.0  # seconds; what is due then stays out of the way for the whole measurement
+
+
 async def claim_costs(
     connect: Callable[[str], TaskBackend], sample: AnyMessage, *, backlog: int, rounds: int
 ) -> dict[str, list[float]]:
-    """Microseconds of one small exchange, per round, in three stores measured in turn.
+    """Microseconds of one small exchange, per round, in stores measured in turn.
 
-    "small" holds `FEW` messages, "queued" holds `backlog`, "finished" holds `FEW` after `backlog` have run there.
-    `connect` makes a backend on the store of a name.
+    "small" holds `FEW` messages, "queued" holds `backlog`, "later" holds `FEW` and `backlog` that are due later,
+    "finished" holds `FEW` after `backlog` have run there. `connect` makes a backend on the store of a name.
     """
     await _fill(connect("small"), sample, queued=FEW)
     await _fill(connect("queued"), sample, queued=backlog)
+    await _fill(connect("later"), sample, later=backlog, queued=FEW)
     await _fill(connect("finished"), sample, finished=backlog, queued=FEW)
     os.sync()
-    costs: dict[str, list[float]] = {"small": [], "queued": [], "finished": []}
+    costs: dict[str, list[float]] = {"small": [], "queued": [], "later": [], "finished": []}
     async with AsyncExitStack() as opened:
         stores = {name: Store(await opened.enter_async_context(connect(name)), sample) for name in costs}
         for _ in range(rounds):
@@ -91,10 +95,11 @@ async def claim_costs(
     return costs
 
 
-async def _fill(backend: TaskBackend, sample: AnyMessage, *, queued: int, finished: int = 0) -> None:
+async def _fill(backend: TaskBackend, sample: AnyMessage, *, queued: int, finished: int = 0, later: int = 0) -> None:
     async with backend:
         store = Store(backend, sample)
         await store.beat()
         await store.put(finished)
         await store.finish_all()
+        await store.put(later, delay=LATER)
         await store.put(queued)

@@ -4,33 +4,45 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from benchmarks.bench import bench
 from benchmarks.cases import MEASURES, Case
 from benchmarks.figures import FIGURES
-from benchmarks.measures import LATENCY_MESSAGES, LATENCY_WARM_UP, SIZED, UNSIZED, Repeat, claims
+from benchmarks.guard import Guard
+from benchmarks.measures import LATENCY_MESSAGES, LATENCY_WARM_UP, SIZED, UNSIZED, Repeat, claims, idle
 from benchmarks.stats import enough_messages
 
-LEAST_MESSAGES = 10_000
-LEAST_SECONDS = 2.0
-AIM_SECONDS = 3.0  # so that a faster repeat still lasts the least
 PILOT_MESSAGES = 2_000
-PILOT_SECONDS = 0.7
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Effort:
+    """How much a figure rests on; durations in seconds."""
+
+    repeats: int
+    messages: int  # the least of a repeat
+    lasting: float  # the least of a repeat
+    aim: float  # a repeat is sized for this, so that a faster one still lasts the least
+    pilot: float  # the least of a pilot that is trusted
+    idle: float  # how long an idle worker is watched
+    backlog: int  # messages in the large store of the claim costs
+
+
+WHOLE = Effort(repeats=3, messages=5_000, lasting=2.0, aim=3.0, pilot=0.7, idle=10.0, backlog=1_000_000)
+QUICK = Effort(repeats=1, messages=1_000, lasting=0.3, aim=0.6, pilot=0.1, idle=2.0, backlog=20_000)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Plan:
-    """What one run does. `messages` None means: as many as `LEAST_MESSAGES` and `LEAST_SECONDS` ask for."""
+    """What one run does. `messages` None means: as many as `effort` asks for."""
 
     cases: Sequence[Case]
     measures: Sequence[str]
-    repeats: int
+    effort: Effort
     messages: int | None
-    backlog: int  # the large store of the claim costs
-    stores: Path
     say: Callable[[str], None]
 
 
@@ -43,70 +55,89 @@ class Run:
     results: defaultdict[tuple[str, str], list[float]] = field(default_factory=lambda: defaultdict(list))
 
 
-def execute(plan: Plan) -> Run:
+def execute(plan: Plan, guard: Guard) -> Run:
     """Everything `plan` asks for. Raises PeerError or MissingEnvironmentError at the first thing that fails."""
-    run = Run()
-    for case in plan.cases:
-        with bench(case, plan.stores, 1) as place:
-            run.peers[case.name] = place.produce("describe")
-    for measure in MEASURES:
-        if measure in plan.measures:
-            _measure(plan, run, measure)
-    return run
+    return _Driver(plan, guard).execute()
 
 
-def _measure(plan: Plan, run: Run, measure: str) -> None:
-    cases = [case for case in plan.cases if measure in case.measures]
-    if measure == "claims":
+class _Driver:
+    """One run while it goes on."""
+
+    def __init__(self, plan: Plan, guard: Guard) -> None:
+        self._plan = plan
+        self._guard = guard
+        self._run = Run()
+
+    def execute(self) -> Run:
+        for case in self._plan.cases:
+            with bench(case, self._guard, 1) as place:
+                found = place.produce("describe")
+                self._run.peers[case.name] = {**found, "store": {**place.broker.settings, **found["store"]}}
+        for measure in MEASURES:
+            if measure in self._plan.measures:
+                self._measure(measure, [case for case in self._plan.cases if measure in case.measures])
+        return self._run
+
+    def _measure(self, measure: str, cases: Sequence[Case]) -> None:
+        if measure == "claims":
+            for case in cases:
+                self._claims(case)
+            return
         for case in cases:
-            _measure_claims(plan, run, case)
-        return
-    for case in cases:
-        if measure in SIZED:
-            run.sizes[case.name, measure] = plan.messages or _calibrated(plan, case, measure)
-    for number in range(1, plan.repeats + 1):
-        for case in cases:
-            _record(plan, run, case, f"{measure} {number}/{plan.repeats}", _repeat(plan, run, case, measure))
+            if measure in SIZED:
+                self._run.sizes[case.name, measure] = self._plan.messages or self._calibrated(case, measure)
+        for number in range(1, self._plan.effort.repeats + 1):
+            what = f"{measure} {number}/{self._plan.effort.repeats}"
+            if measure == "idle":
+                self._idle(cases, what)
+                continue
+            for case in cases:
+                self._record(case, what, self._repeat(case, measure))
 
+    def _claims(self, case: Case) -> None:
+        effort = self._plan.effort
+        with bench(case, self._guard, 1) as place:
+            for number, repeat in enumerate(claims(place, effort.backlog, effort.repeats), 1):
+                self._record(case, f"claims {number}/{effort.repeats}", repeat)
 
-def _measure_claims(plan: Plan, run: Run, case: Case) -> None:
-    with bench(case, plan.stores, 1) as place:
-        for number, repeat in enumerate(claims(place, plan.backlog, plan.repeats), 1):
-            _record(plan, run, case, f"claims {number}/{plan.repeats}", repeat)
+    def _idle(self, cases: Sequence[Case], what: str) -> None:
+        with ExitStack() as opened:
+            places = [opened.enter_context(bench(case, self._guard, 1)) for case in cases]
+            for case, repeat in zip(cases, idle(places, self._plan.effort.idle), strict=True):
+                self._record(case, what, repeat)
 
+    def _calibrated(self, case: Case, measure: str) -> int:
+        """Messages that keep this case busy for a while, from pilots that grow until one is long enough to trust."""
+        effort = self._plan.effort
+        messages = PILOT_MESSAGES
+        while True:
+            took = self._once(case, measure, messages).seconds
+            if took >= effort.pilot:
+                return enough_messages(messages, took, least=effort.messages, lasting=effort.aim)
+            larger = enough_messages(messages, took, least=messages * 2, lasting=2 * effort.pilot)
+            messages = min(messages * 20, larger)
 
-def _calibrated(plan: Plan, case: Case, measure: str) -> int:
-    """Messages that keep this case busy for `AIM_SECONDS`, from pilots that grow until one is long enough to trust."""
-    messages = PILOT_MESSAGES
-    while True:
-        took = _once(plan, case, measure, messages).seconds
-        if took >= PILOT_SECONDS:
-            return enough_messages(messages, took, least=LEAST_MESSAGES, lasting=AIM_SECONDS)
-        messages = min(messages * 20, enough_messages(messages, took, least=messages * 2, lasting=2 * PILOT_SECONDS))
+    def _repeat(self, case: Case, measure: str) -> Repeat:
+        """One repeat; where it turns out too short to count, a larger one in its place."""
+        if measure in UNSIZED:
+            with bench(case, self._guard, LATENCY_WARM_UP + LATENCY_MESSAGES) as place:
+                return UNSIZED[measure](place)
+        effort = self._plan.effort
+        while True:
+            messages = self._run.sizes[case.name, measure]
+            repeat = self._once(case, measure, messages)
+            if self._plan.messages or repeat.seconds >= effort.lasting:
+                return repeat
+            self._run.sizes[case.name, measure] = enough_messages(
+                messages, repeat.seconds, least=messages + 1000, lasting=effort.aim
+            )
 
+    def _once(self, case: Case, measure: str, messages: int) -> Repeat:
+        with bench(case, self._guard, messages) as place:
+            return SIZED[measure](place, messages)
 
-def _repeat(plan: Plan, run: Run, case: Case, measure: str) -> Repeat:
-    """One repeat; where it turns out too short to count, a larger one in its place."""
-    if measure in UNSIZED:
-        with bench(case, plan.stores, LATENCY_WARM_UP + LATENCY_MESSAGES) as place:
-            return UNSIZED[measure](place)
-    while True:
-        messages = run.sizes[case.name, measure]
-        repeat = _once(plan, case, measure, messages)
-        if plan.messages or repeat.seconds >= LEAST_SECONDS:
-            return repeat
-        run.sizes[case.name, measure] = enough_messages(
-            messages, repeat.seconds, least=messages + 1000, lasting=AIM_SECONDS
-        )
-
-
-def _once(plan: Plan, case: Case, measure: str, messages: int) -> Repeat:
-    with bench(case, plan.stores, messages) as place:
-        return SIZED[measure](place, messages)
-
-
-def _record(plan: Plan, run: Run, case: Case, what: str, repeat: Repeat) -> None:
-    for key, value in repeat.figures.items():
-        run.results[case.name, key].append(value)
-    key, value = next(iter(repeat.figures.items()))
-    plan.say(f"{what}  {case.name}  {value:,.{FIGURES[key].digits}f} {FIGURES[key].unit}")
+    def _record(self, case: Case, what: str, repeat: Repeat) -> None:
+        for key, value in repeat.figures.items():
+            self._run.results[case.name, key].append(value)
+        key, value = next(iter(repeat.figures.items()))
+        self._plan.say(f"{what}  {case.name}  {value:,.{FIGURES[key].digits}f} {FIGURES[key].unit}")

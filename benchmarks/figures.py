@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 
@@ -17,25 +18,45 @@ class Figure:
     digits: int = 1
 
 
+def _drain(measure: str, title: str) -> Iterator[Figure]:
+    """What every drain tells; what a server costs is told where there is one."""
+    yield Figure(measure, measure, title, "messages/s", more_is_better=True, digits=0)
+    yield Figure(f"{measure}_cpu", measure, f"{title}: workers' processor time", "us/message")
+    yield Figure(f"{measure}_server_cpu", measure, f"{title}: server's processor time", "us/message")
+    yield Figure(f"{measure}_core", measure, f"{title}: workers' processor time", "% of a core", digits=0)
+    yield Figure(f"{measure}_server_core", measure, f"{title}: server's processor time", "% of a core", digits=0)
+    yield Figure(f"{measure}_idle", measure, f"{title}: idle", "% of the machine", more_is_better=True, digits=0)
+
+
+def _claims() -> Iterator[Figure]:
+    yield Figure("claim_small", "claims", "claim and settle 10, 1,000 queued", "us")
+    for key, what in (
+        ("queued", "large backlog queued"),
+        ("later", "1,000 queued, large backlog due later"),
+        ("finished", "1,000 queued after a large backlog finished"),
+    ):
+        yield Figure(f"claim_{key}", "claims", f"claim and settle 10, {what}", "us")
+        yield Figure(f"claim_{key}_growth", "claims", f"claim cost, {what}, over 1,000 queued", "x", digits=2)
+
+
 FIGURES = {
     figure.key: figure
     for figure in (
         Figure("single", "single", "enqueue, one awaited at a time", "messages/s", more_is_better=True, digits=0),
         Figure("gathered", "gathered", "enqueue, 100 in flight", "messages/s", more_is_better=True, digits=0),
         Figure("bulk", "bulk", "enqueue, 1,000 a call", "messages/s", more_is_better=True, digits=0),
-        Figure("drain", "drain", "drain by one worker process", "messages/s", more_is_better=True, digits=0),
-        Figure("drain_cpu", "drain", "worker's processor time while draining", "us/message"),
+        Figure("sync", "sync", "enqueue without an event loop", "messages/s", more_is_better=True, digits=0),
+        *_drain("drain", "drain by one worker process"),
+        *_drain("drain2", "drain by two worker processes"),
         Figure("rss", "drain", "worker's memory after the drain, resident", "MiB"),
         Figure("pss", "drain", "worker's memory after the drain, shared pages in proportion", "MiB"),
         Figure("latency_p50", "latency", "enqueue to start, idle worker, p50", "ms", digits=2),
         Figure("latency_p99", "latency", "enqueue to start, idle worker, p99", "ms", digits=2),
         Figure("idle_cpu", "idle", "idle worker", "% of a core", digits=2),
-        Figure("claim_small", "claims", "claim and settle 10, 1,000 queued", "us"),
-        Figure("claim_queued", "claims", "claim and settle 10, large backlog queued", "us"),
-        Figure("claim_finished", "claims", "claim and settle 10, 1,000 queued after a large backlog finished", "us"),
-        Figure("claim_queued_growth", "claims", "claim cost, large backlog queued over 1,000 queued", "x", digits=2),
-        Figure(
-            "claim_finished_growth", "claims", "claim cost, large backlog finished over 1,000 queued", "x", digits=2
-        ),
+        Figure("idle_server_cpu", "idle", "server of an idle worker", "% of a core", digits=2),
+        Figure("idle_commands", "idle", "server of an idle worker", "commands/s"),
+        Figure("memory", "memory", "server's memory for a queued message", "bytes", digits=0),
+        Figure("memory_share", "memory", "the same over 2 x body + 300 bytes", "x", digits=2),
+        *_claims(),
     )
 }

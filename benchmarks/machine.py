@@ -17,7 +17,7 @@ def describe(stores: Path) -> Mapping[str, str]:
     """Processor, kernel, Python and the disk under `stores`, by name."""
     return {
         "processor": _field("/proc/cpuinfo", "model name"),
-        "cores": str(len(os.sched_getaffinity(0))),
+        "cores": str(cores()),
         "memory": f"{int(_field('/proc/meminfo', 'MemTotal').split()[0]) / 1024**2:.1f} GiB",
         "system": platform.freedesktop_os_release().get("PRETTY_NAME", platform.system()),
         "kernel": platform.release(),
@@ -35,7 +35,7 @@ def warnings(stores: Path) -> list[str]:
         found.append(
             "the stores are in memory, where durability costs nothing; pass --store with a directory on a disk"
         )
-    if os.getloadavg()[0] > len(os.sched_getaffinity(0)) / 2:
+    if os.getloadavg()[0] > cores() / 2:
         found.append("something else keeps this machine busy")
     return found
 
@@ -66,3 +66,14 @@ def _sync_cost(stores: Path) -> float:
             os.fdatasync(file.fileno())
             took.append(perf_counter_ns() - started)
     return median(took) / 1000
+
+
+def cores() -> int:
+    """How many this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def idle_seconds() -> float:
+    """Time all cores of the machine have been idle since it started, waits for a disk included."""
+    idle, waiting = Path("/proc/stat").read_text().split(maxsplit=6)[4:6]
+    return (int(idle) + int(waiting)) / os.sysconf("SC_CLK_TCK")

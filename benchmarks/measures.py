@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from time import sleep
 
 from benchmarks.bench import Bench
+from benchmarks.cases import PROJECT
+from benchmarks.spending import Spent, between, now
 from benchmarks.stamps import Progress, elapsed
 from benchmarks.stats import percentile
-from benchmarks.trees import cpu_seconds, memory
 
 LATENCY_MESSAGES, LATENCY_WARM_UP = 200, 10
-IDLE_SECONDS, IDLE_SETTLE = 20.0, 2.0
-MEMORY_AFTER = 0.4  # seconds between the end of a drain and the look at the memory
+IDLE_SETTLE = 2.0
+MEMORY_AFTER = 0.4  # seconds between the end of a drain and the look at the worker's memory
+MEMORY_MESSAGES = 50_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,76 +25,93 @@ class Repeat:
     """Figures of one repeat; `seconds` says how long the measured part took, for the choice of a size."""
 
     figures: Mapping[str, float]
-    seconds: float
+    seconds: float = 0
 
 
-def enqueue(bench: Bench, verb: str, messages: int) -> Repeat:
+def enqueue(bench: Bench, messages: int, *, verb: str) -> Repeat:
     """Messages a second put by one process, without a worker."""
     seconds = bench.produce(verb, messages=messages)["seconds"]
     return Repeat({verb: messages / seconds}, seconds)
 
 
-def drain(bench: Bench, messages: int) -> Repeat:
-    """Messages a second between the first and the last of a queue that was full before the worker started."""
+def drain(bench: Bench, messages: int, *, processes: int) -> Repeat:
+    """Messages a second between the first and the last of a queue that was full before the workers started."""
+    name = "drain" if processes == 1 else f"drain{processes}"
     bench.fill(messages)
     progress = Progress(bench.slots, messages)
-    with bench.worker() as worker:
-        worker.until(lambda: progress.seen() > 0, progress)
-        began, cpu_before = progress.seen(), cpu_seconds(worker.pid)
-        worker.until(progress.complete, progress)
-        cpu = cpu_seconds(worker.pid) - cpu_before
+    with bench.workers(processes) as workers:
+        workers.until(lambda: progress.seen() > 0, progress)
+        began, before = progress.seen(), now(bench, workers)
+        workers.until(progress.complete, progress)
+        spent = between(before, now(bench, workers))
         sleep(MEMORY_AFTER)
-        held = memory(worker.pid)
+        held = workers.memory()
     seconds = elapsed(bench.slots, messages)
-    figures = {
-        "drain": (messages - 1) / seconds,
-        "drain_cpu": cpu / (messages - began) * 1e6,
-        "rss": held.rss,
-        "pss": held.pss,
-    }
-    return Repeat(figures, seconds)
+    figures = {name: (messages - 1) / seconds, **spent.costs(name, messages - began), **spent.shares(name)}
+    return Repeat(figures if processes > 1 else {**figures, "rss": held.rss, "pss": held.pss}, seconds)
 
 
 def latency(bench: Bench) -> Repeat:
     """Milliseconds from enqueue to start with an idle worker."""
-    with bench.worker():
+    with bench.workers():
         took = bench.produce("latency", warm_up=LATENCY_WARM_UP, messages=LATENCY_MESSAGES)["milliseconds"]
     return Repeat({"latency_p50": percentile(took, 50), "latency_p99": percentile(took, 99)}, sum(took) / 1000)
 
 
-def idle(bench: Bench) -> Repeat:
-    """Share of a core that a worker takes once it has run one message and has nothing more to do."""
-    with bench.worker() as worker:
-        bench.produce("latency", warm_up=0, messages=1)
+def idle(benches: Sequence[Bench], seconds: float) -> list[Repeat]:
+    """What workers and their servers do in `seconds`, once each has run one message and has nothing more to do.
+
+    All are watched at the same time, each with a broker of its own: they do next to nothing.
+    """
+    with ExitStack() as running:
+        watched = [(bench, running.enter_context(bench.workers())) for bench in benches]
+        for bench in benches:
+            bench.produce("latency", warm_up=0, messages=1)
         sleep(IDLE_SETTLE)
-        before = cpu_seconds(worker.pid)
-        sleep(IDLE_SECONDS)
-        spent = cpu_seconds(worker.pid) - before
-    return Repeat({"idle_cpu": spent / IDLE_SECONDS * 100}, IDLE_SECONDS)
+        before = [now(*one) for one in watched]
+        sleep(seconds)
+        after = [now(*one) for one in watched]
+    return [Repeat(_idle_figures(between(*moments))) for moments in zip(before, after, strict=True)]
+
+
+def _idle_figures(spent: Spent) -> Mapping[str, float]:
+    figures = {"idle_cpu": 100 * spent.workers / spent.seconds}
+    if spent.server is None or spent.commands is None:
+        return figures
+    served = {"idle_server_cpu": 100 * spent.server, "idle_commands": spent.commands}
+    return {**figures, **{name: value / spent.seconds for name, value in served.items()}}
+
+
+def memory(bench: Bench) -> Repeat:
+    """Bytes a server holds for a message that is queued; for this project also as a share of what it may take."""
+    before = bench.broker.reading()
+    bench.fill(MEMORY_MESSAGES)
+    after = bench.broker.reading()
+    if before is None or after is None:
+        raise ValueError(f"{bench.case.name}: no server whose memory could be read")
+    held = (after.memory - before.memory) / MEMORY_MESSAGES
+    if bench.case.peer != PROJECT:
+        return Repeat({"memory": held})
+    body = bench.produce("body")["bytes"]
+    return Repeat({"memory": held, "memory_share": held / (2 * body + 300)})
 
 
 SIZED: Mapping[str, Callable[[Bench, int], Repeat]] = {
-    "single": lambda bench, messages: enqueue(bench, "single", messages),
-    "gathered": lambda bench, messages: enqueue(bench, "gathered", messages),
-    "bulk": lambda bench, messages: enqueue(bench, "bulk", messages),
-    "drain": drain,
+    **{verb: partial(enqueue, verb=verb) for verb in ("single", "gathered", "bulk", "sync")},
+    "drain": partial(drain, processes=1),
+    "drain2": partial(drain, processes=2),
 }
-UNSIZED: Mapping[str, Callable[[Bench], Repeat]] = {"latency": latency, "idle": idle}
+UNSIZED: Mapping[str, Callable[[Bench], Repeat]] = {"latency": latency, "memory": memory}
 
 
 def claims(bench: Bench, backlog: int, rounds: int) -> list[Repeat]:
     """Microseconds to claim and settle 10 messages against what else the store holds, by the backend's own verbs."""
     answer = bench.produce("claims", backlog=backlog, rounds=rounds)
     return [
-        Repeat(
-            {
-                "claim_small": small,
-                "claim_queued": queued,
-                "claim_finished": finished,
-                "claim_queued_growth": queued / small,
-                "claim_finished_growth": finished / small,
-            },
-            0,
-        )
-        for small, queued, finished in zip(answer["small"], answer["queued"], answer["finished"], strict=True)
+        Repeat(_claim_figures(dict(zip(answer, costs, strict=True)))) for costs in zip(*answer.values(), strict=True)
     ]
+
+
+def _claim_figures(costs: Mapping[str, float]) -> Mapping[str, float]:
+    growth = {f"claim_{name}_growth": cost / costs["small"] for name, cost in costs.items() if name != "small"}
+    return {**{f"claim_{name}": cost for name, cost in costs.items()}, **growth}

@@ -15,7 +15,7 @@ from importlib.metadata import distributions
 from time import monotonic_ns, perf_counter
 from typing import Any
 
-from benchmarks.adapter import Adapter, Job, Producer
+from benchmarks.adapter import Adapter, Job, Producer, SyncAdapter
 from benchmarks.stamps import Stamps, open_stamps
 
 Answer = dict[str, Any]
@@ -28,7 +28,7 @@ PATIENCE = 30  # seconds to wait for a message that an idle worker should run at
 
 
 async def fill(producer: Producer, *, messages: int) -> Answer:
-    """Put `messages` quickly; not a measurement."""
+    """Put `messages` quickly."""
     await _bulk(producer, range(messages))
     return {}
 
@@ -107,10 +107,22 @@ async def _produce(adapter: Adapter, verb: str, arguments: dict[str, Any]) -> An
         return await PRODUCING[verb](producer, **arguments)
 
 
+def sync(adapter: SyncAdapter, *, messages: int) -> Answer:
+    """One message at a time, by code that has no event loop."""
+    with adapter.put_now() as put:
+        for number in range(WARM_UP):
+            put(number)
+        started = perf_counter()
+        for number in range(messages):
+            put(number)
+        return {"messages": messages, "seconds": perf_counter() - started}
+
+
 def describe(adapter: Adapter) -> Answer:
     """Interpreter, packages and store of this environment."""
     packages = {found.metadata["Name"]: found.version for found in distributions()}
-    return {"python": sys.version.split()[0], "packages": packages, "store": dict(adapter.describe())}
+    runtime = f"Python {sys.version.split()[0]}"
+    return {"runtime": runtime, "packages": packages, "store": dict(adapter.describe())}
 
 
 def _run(main: Coroutine[Any, Any, Answer]) -> Answer:
@@ -131,6 +143,10 @@ def main(name: str, verb: str, arguments: str) -> None:
         return
     if verb == "describe":
         answer = describe(adapter)
+    elif verb == "sync":
+        answer = sync(adapter, **wanted)
+    elif verb == "body":
+        answer = {"bytes": adapter.body()}
     elif verb == "claims":
         answer = _run(adapter.claims(**wanted))
     else:

@@ -6,13 +6,12 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from benchmarks.cases import Case
+from benchmarks.cases import PROJECT, Case
 from benchmarks.driver import Plan, Run
 from benchmarks.figures import FIGURES, Figure
 from benchmarks.stats import paired_ratios, spread
 from benchmarks.targets import TARGETS, Judgement, best_case, judge
 
-PROJECT = "reinhardt"
 Row = Sequence[str]
 
 
@@ -34,7 +33,9 @@ def _case(case: Case, run: Run) -> Iterator[str]:
     found = run.peers[case.name]
     yield f"{case.name} (durability: {case.durability})"
     yield f"  settings: {json.dumps(case.settings)}"
-    yield f"  Python {found['python']}; " + ", ".join(
+    if case.pair:
+        yield f"  for two processes: {json.dumps(case.pair)}"
+    yield f"  {found['runtime']}; " + ", ".join(
         f"{name} {version}" for name, version in sorted(found["packages"].items())
     )
     yield "  store: " + ", ".join(f"{name} {value}" for name, value in found["store"].items())
@@ -90,11 +91,15 @@ def _verdicts(run: Run) -> list[str]:
             one.target.text,
             f"goal {one.target.goal:g}",
             f"{one.reached.median:.2f} ({one.reached.low:.2f} .. {one.reached.high:.2f})",
-            f"{one.ours} / {one.peer}" if one.peer else one.ours,
+            (f"{one.ours} / {one.peer}" if one.peer else one.ours) + (f"; {one.why}" if one.why else ""),
         )
         for one in judgements(run)
     ]
-    return ["Targets (equal: missed, but within the spread)", *_table(rows)] if rows else []
+    return (
+        ["Targets (equal: missed, but within the spread; not asked: the machine had no room)", *_table(rows)]
+        if rows
+        else []
+    )
 
 
 def _table(rows: Sequence[Row]) -> list[str]:
@@ -109,7 +114,7 @@ def as_json(plan: Plan, run: Run, machine: Mapping[str, str], warnings: Sequence
     told: dict[str, Any] = {
         "machine": dict(machine),
         "warnings": list(warnings),
-        "repeats": plan.repeats,
+        "repeats": plan.effort.repeats,
         "cases": [_case_record(case, run) for case in plan.cases],
         "figures": [
             {"case": case, "figure": key, "unit": FIGURES[key].unit, "values": values}
@@ -135,4 +140,4 @@ def _case_record(case: Case, run: Run) -> dict[str, Any]:
 def _judgement_record(one: Judgement) -> dict[str, Any]:
     reached = {"median": one.reached.median, "min": one.reached.low, "max": one.reached.high}
     said = {"target": one.target.text, "goal": one.target.goal, "verdict": one.verdict}
-    return {**said, "ours": one.ours, "peer": one.peer, "reached": reached}
+    return {**said, "ours": one.ours, "peer": one.peer, "reached": reached, "why": one.why}

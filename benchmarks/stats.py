@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Literal
 
-Verdict = Literal["met", "equal", "missed"]
+Verdict = Literal["met", "equal", "missed", "not asked"]
 
 
 @dataclass(frozen=True, slots=True)

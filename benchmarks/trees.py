@@ -27,6 +27,12 @@ def _stat(pid: int) -> list[str] | None:
     return text.rpartition(")")[2].split()
 
 
+def runs(pid: int) -> bool:
+    """Whether that process goes on; one that has ended may wait for its parent to take note."""
+    fields = _stat(pid)
+    return fields is not None and fields[0] != "Z"
+
+
 def tree(root: int) -> list[int]:
     """`root` and its living descendants."""
     children: defaultdict[int, list[int]] = defaultdict(list)

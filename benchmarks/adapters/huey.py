@@ -1,4 +1,4 @@
-"""huey on its SqliteHuey: a synchronous library without a bulk call."""
+"""huey on its SqliteHuey or RedisHuey: a synchronous library without a bulk call."""
 
 from __future__ import annotations
 
@@ -8,14 +8,23 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from sqlite3 import sqlite_version
 
-from huey import SqliteHuey
+from huey import RedisHuey, SqliteHuey
 
 from benchmarks.adapter import TEXT, Job
 from benchmarks.stamps import stamper
 
 _job = Job.from_environment()
 _stamp = stamper(_job.stamps)
-queue = SqliteHuey(filename=f"{_job.address}/huey.db", **_job.settings["storage"])
+
+
+def _opened() -> SqliteHuey | RedisHuey:
+    storage = _job.settings["storage"]
+    if _job.broker == "sqlite":
+        return SqliteHuey(filename=f"{_job.address}/huey.db", **storage)
+    return RedisHuey(url=_job.address, **storage)
+
+
+queue = _opened()
 
 
 @queue.task()
@@ -25,7 +34,7 @@ def noop(number: int, text: str) -> None:  # noqa: ARG001 - the text is the payl
 
 
 class HueyProducer:
-    """Calls that block until the insert is committed."""
+    """Calls that block until the message is stored."""
 
     async def put(self, number: int) -> None:
         """Enqueue one message."""
@@ -46,6 +55,8 @@ async def producer() -> AsyncIterator[HueyProducer]:
 
 def describe() -> Mapping[str, str]:
     """SQLite's version, and the pragmas of a connection as huey opens it."""
+    if _job.broker != "sqlite":
+        return {}
     pragmas = ("journal_mode", "synchronous")
     read = {name: queue.storage.sql(f"pragma {name}", results=True)[0][0] for name in pragmas}
     return {"sqlite": sqlite_version, **{name: str(value) for name, value in read.items()}}

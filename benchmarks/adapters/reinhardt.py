@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from urllib.parse import urlencode
 
 from benchmarks.adapter import TEXT, Job
@@ -18,7 +18,16 @@ _job = Job.from_environment()
 _stamp = stamper(_job.stamps)
 
 
-_URL = f"sqlite:///{_job.address}/tasks.db?{urlencode(_job.settings['options'])}"
+def _sqlite(name: str, **options: str) -> str:
+    return f"sqlite:///{_job.address}/{name}.db?{urlencode(options)}"
+
+
+def _redis(name: str, **options: str) -> str:
+    return f"{_job.address}?{urlencode({'prefix': f'{name}:', **options})}"
+
+
+_PLACES: Mapping[str, Callable[..., str]] = {"sqlite": _sqlite, "redis": _redis}
+_URL = _PLACES[_job.broker]("tasks", **_job.settings.get("options", {}))
 queue = TaskQueue(_URL)
 
 
@@ -47,6 +56,17 @@ async def producer() -> AsyncIterator[ReinhardtProducer]:
         yield ReinhardtProducer()
 
 
+@contextmanager
+def put_now() -> Iterator[Callable[[int], object]]:
+    """Enqueues from plain synchronous code."""
+    yield lambda number: noop.enqueue_sync(number, TEXT)
+
+
+def body() -> int:
+    """Bytes of the sealed envelope of one message."""
+    return len(noop.message(0, TEXT).body)
+
+
 def describe() -> Mapping[str, str]:
     """What the backend says of itself."""
     return asyncio.run(_checked())
@@ -63,9 +83,10 @@ def worker() -> None:
 
 
 async def claims(*, backlog: int, rounds: int) -> Mapping[str, list[float]]:
-    """See `claim_costs`; at synchronous=NORMAL, so that the disk's part of a commit does not hide growth."""
+    """See `claim_costs`; on SQLite at synchronous=NORMAL, so that the disk's part of a commit does not hide growth."""
+    options = {"durability": "normal"} if _job.broker == "sqlite" else {}
 
     def store(name: str) -> TaskBackend:
-        return connect(f"sqlite:///{_job.address}/{name}.db?durability=normal")
+        return connect(_PLACES[_job.broker](name, **options))
 
     return await claim_costs(store, noop.message(0, TEXT), backlog=backlog, rounds=rounds)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from benchmarks.brokers.broker import Reading
 from benchmarks.cases import CASES, MEASURES, chosen
 from benchmarks.figures import FIGURES
+from benchmarks.machine import cores
+from benchmarks.spending import Moment, between
 from benchmarks.stats import Spread, enough_messages, paired_ratios, percentile, spread, verdict
-from benchmarks.targets import TARGETS, Results, Target, best_case, judge
+from benchmarks.targets import TARGETS, Results, Room, Target, best_case, judge
 
 
 def test_spread_is_median_and_ends() -> None:
@@ -105,13 +110,43 @@ def test_a_target_without_a_peer_is_judged_alone() -> None:
     assert (found.peer, found.verdict) == ("", "equal")
 
 
+@pytest.mark.parametrize(("idle", "expected"), [([24, 26, 30], "missed"), ([24, 24, 30], "not asked")])
+def test_a_target_is_asked_where_the_machine_has_room(idle: list[float], expected: str) -> None:
+    """Two workers are not twice as quick as one that leaves them nothing; what was full is told instead."""
+    results = {("one", "drain"): [10, 10, 10], ("one", "drain2"): [12, 12, 12], ("one", "drain_idle"): idle}
+    room = Room(figure="drain_idle", least=25, tell=("drain_core",))
+    target = Target(text="", figure="drain2", goal=1.6, ours=("one",), against=("one",), peer_figure="drain", room=room)
+    found = judge(target, {**results, ("one", "drain_core"): [99, 99, 99]})
+    assert found is not None
+    assert found.verdict == expected
+    assert found.why.endswith("99 % of a core") == (expected == "not asked")
+
+
+def test_what_was_spent_is_told_by_the_message_and_by_the_core() -> None:
+    """Two seconds of 1,000 messages, with a server and without."""
+    before = Moment(at=5, workers=1, server=Reading(cpu_seconds=3, commands=10, memory=0), idle=7)
+    after = Moment(at=7, workers=2, server=Reading(cpu_seconds=3.5, commands=30, memory=0), idle=8)
+    spent = between(before, after)
+    assert spent.costs("drain", 1_000) == {"drain_cpu": 1_000, "drain_server_cpu": 500}
+    assert spent.shares("drain") == {"drain_core": 50, "drain_server_core": 25, "drain_idle": 50 / cores()}
+    assert spent.commands == 20
+    alone = between(replace(before, server=None), replace(after, server=None))
+    assert alone.costs("drain", 1_000) == {"drain_cpu": 1_000}
+
+
 def test_what_was_not_measured_is_not_judged() -> None:
     """A run of some cases says nothing about the others."""
     assert judge(Target(text="", figure="bulk", goal=1, ours=("ours",)), RESULTS) is None
     assert judge(Target(text="", figure="drain", goal=1, ours=("ours",), against=("absent",)), RESULTS) is None
 
 
-@pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.text)
+def test_every_target_has_a_text_of_its_own_for_its_broker() -> None:
+    """So that a line of the report names one."""
+    named = [(target.ours[0].partition("/")[0], target.text) for target in TARGETS]
+    assert len(set(named)) == len(named)
+
+
+@pytest.mark.parametrize("target", TARGETS, ids=lambda target: f"{target.ours[0]}: {target.text}")
 def test_every_target_can_be_judged_by_a_whole_run(target: Target) -> None:
     """Targets name cases that exist and figures that those cases measure."""
     found = {
@@ -124,6 +159,7 @@ def test_cases_are_chosen_by_pattern() -> None:
     """Nothing chosen means all; a pattern that fits nothing is a mistake, not an empty run."""
     assert chosen([]) == CASES
     assert {case.peer for case in chosen(["sqlite/huey*"])} == {"huey"}
+    assert {case.broker for case in chosen(["redis/*"])} == {"redis"}
     with pytest.raises(ValueError, match="no case is called nothing"):
         chosen(["nothing"])
 
