@@ -22,6 +22,31 @@ function bells.off(worker)
   return sleeper
 end
 
+-- Put `worker` among the sleepers of `queues` until then, to be told on `channel`; with `too`, beside those for which
+-- it sleeps already.
+function bells.sleep(worker, channel, till, queues, too)
+  local before, sleeper, seen = bells.off(worker), {till, channel}, {}
+  local function add(queue)
+    if not seen[queue] then
+      seen[queue] = true
+      sleeper[#sleeper + 1] = queue
+    end
+  end
+  for n = 1, #queues do
+    add(queues[n])
+  end
+  if before and too then
+    sleeper[1] = math.max(till, before[1])
+    for n = 3, #before do
+      add(before[n])
+    end
+  end
+  redis.call('HSET', KEYS[1] .. 'asleep', worker, cmsgpack.pack(sleeper))
+  for n = 3, #sleeper do
+    redis.call('ZADD', KEYS[1] .. 'asleep:' .. sleeper[n], sleeper[1], worker)
+  end
+end
+
 -- Wake `worker` if it sleeps and still listens.
 function bells.rouse(worker)
   local sleeper = bells.off(worker)

@@ -19,11 +19,12 @@ function line.join(entry)
     entry.ready_at, entry.emptier = store.now, nil
     store.change(entry)
     store.set('suspected')[entry.queue] = true
+    store.ring(entry.queue, math.huge)  -- most workers are not free to take it: all look
   else
     store.set('queues')[entry.queue] = true
+    store.ring(entry.queue, 1)
   end
   store.zset(word_of(entry))[entry.id] = (9 - entry.priority) * LEVEL + entry.place
-  store.ring(entry.queue)
 end
 
 -- When the next message falls due; nil where none is due later.

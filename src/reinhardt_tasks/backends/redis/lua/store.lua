@@ -54,6 +54,7 @@ local MARK = {
 }
 local DAY = 86400
 local HELD_TTL = 3600
+local PATIENCE = 5
 local LEVEL = 2 ^ 48
 
 -- status, marks, priority, losses, attempts, unknowns, number, waiting (for how many parents), place, updated_at,
@@ -102,12 +103,12 @@ end
 
 -- What was put: created_at | kind (bit 0: options follow, bit 1: they are MARK.LASTING) | priority | queue | name |
 -- options | body, where the options are a block of: its size | bits | delay | run_at | result_ttl | max_losses |
--- unique_for | workflow | unique key | ids of the parents.
+-- unique_for | workflow | unique key | ids of the parents. `body` is where in `value` the body begins.
 function store.decode(value)
   local created_at, kind, priority, queue, name, at = struct.unpack('>dBBBc0Bc0', value)
   local facts = {
     created_at = created_at, priority = priority, queue = queue, name = name,
-    kind = kind, result_ttl = DAY, max_losses = 3, parents = '',
+    kind = kind, result_ttl = DAY, max_losses = 3, parents = '', body = at,
   }
   if kind > 0 then
     local size, bits, delay, run_at, result_ttl, max_losses, unique_for, after =
@@ -123,7 +124,7 @@ function store.decode(value)
     end
     facts.unique_for = bit.band(bits, 16) > 0 and unique_for or nil
     facts.run_at = bit.band(bits, 32) > 0 and run_at or bit.band(bits, 64) > 0 and created_at + delay or nil
-    facts.parents = value:sub(after, stop - 1)
+    facts.parents, facts.body = value:sub(after, stop - 1), stop
   end
   return facts
 end
@@ -194,6 +195,12 @@ function store.freeze(entry)
   return struct.pack(STATE, entry.status, marks, entry.priority, entry.losses, entry.attempts, entry.unknowns,
     entry.number, entry.waiting, entry.place, entry.updated_at, entry.started_at, entry.finished_at,
     entry.run_at or 0, #entry.queue, entry.queue, #entry.worker, entry.worker) .. tail
+end
+
+-- The state of a plain message in its first run.
+function store.first_state(queue, priority, place, worker)
+  return struct.pack(STATE, STATUS.RUNNING, 0, priority, 0, 0, 0, 1, 0, place, store.now, store.now, 0, 0,
+    #queue, queue, #worker, worker)
 end
 
 -- The entries of `ids`, false where one is unknown. Each id has one table in a unit of work.
@@ -291,8 +298,12 @@ end
 
 -- Count `change` messages more of a queue in a status.
 function store.count(queue, status, change)
-  local field = status .. queue
-  counts[field] = (counts[field] or 0) + change
+  local of = counts[queue]
+  if not of then
+    of = {}
+    counts[queue] = of
+  end
+  of[status] = (of[status] or 0) + change
 end
 
 -- Change the status, which the caller has checked where it comes from outside (`store.may`).
@@ -332,19 +343,24 @@ function store.command(name, word, ...)
   commands[#commands + 1] = {name, KEYS[1] .. word, ...}
 end
 
--- The next place in line.
-function store.tick()
+-- The last place in line that was given.
+function store.ticks()
   if not ticks then
     ticks = tonumber(redis.call('GET', KEYS[1] .. 'ticks') or 0)
     first_tick = ticks
   end
-  ticks = ticks + 1
+  return ticks
+end
+
+-- The next place in line.
+function store.tick()
+  ticks = store.ticks() + 1
   return ticks
 end
 
 -- `count` messages of `queue` can be claimed from now on: wake so many that serve it.
 function store.ring(queue, count)
-  rung[queue] = (rung[queue] or 0) + (count or 1)
+  rung[queue] = (rung[queue] or 0) + count
 end
 
 -- Something falls due sooner than anybody who serves `queue` may think: let one of them look.
@@ -383,9 +399,9 @@ end
 local ADD = {hash = 'HSET', zset = 'ZADD', set = 'SADD'}
 local REMOVE = {hash = 'HDEL', zset = 'ZREM', set = 'SREM'}
 
--- One command with so many values, or several where they are too many for one.
-local function send(command, key, values)
-  local count = #values
+-- Send a command with all these values now, in several pieces where they are too many for one.
+function store.send(command, word, values)
+  local key, count = KEYS[1] .. word, #values
   for first = 1, count, 1000 do
     redis.call(command, key, unpack(values, first, math.min(first + 999, count)))
   end
@@ -406,8 +422,8 @@ local function write(word, of)
       added[#added + 1] = member
     end
   end
-  send(REMOVE[kind], KEYS[1] .. word, removed)
-  send(ADD[kind], KEYS[1] .. word, added)
+  store.send(REMOVE[kind], word, removed)
+  store.send(ADD[kind], word, added)
 end
 
 -- Write what is pending for this hash, zset or set now, so that it can be read.
@@ -434,6 +450,17 @@ local function write_states()
     end
   end
   changed = {}
+end
+
+local function write_counts()
+  for queue, of in pairs(counts) do
+    for status, change in pairs(of) do
+      local field = status .. queue
+      if change ~= 0 and redis.call('HINCRBY', KEYS[1] .. 'counts', field, change) == 0 then
+        redis.call('HDEL', KEYS[1] .. 'counts', field)
+      end
+    end
+  end
 end
 
 local function ring_bells()
@@ -466,11 +493,7 @@ function store.commit()
     write(word, of)
   end
   tables, commands = {}, {}
-  for field, change in pairs(counts) do
-    if change ~= 0 and redis.call('HINCRBY', KEYS[1] .. 'counts', field, change) == 0 then
-      redis.call('HDEL', KEYS[1] .. 'counts', field)
-    end
-  end
+  write_counts()
   ring_bells()
   if ticks and ticks ~= first_tick then
     redis.call('SET', KEYS[1] .. 'ticks', string.format('%.0f', ticks))
