@@ -19,7 +19,7 @@ PICTURE = ET.parse(DOCS / "img" / "sqlite-tables.svg").getroot()  # noqa: S314 -
 def made() -> dict[str, set[tuple[str, bool]]]:
     """The tables that the schema makes: their columns, and whether each is part of the primary key."""
     with contextlib.closing(apsw.Connection(":memory:")) as database:
-        database.execute(statements.text("schema"))
+        database.execute(statements.text("schema") + statements.text("stores"))
         tables = [name for (name,) in database.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")]
         return {
             table: set(database.execute("SELECT name, pk > 0 FROM pragma_table_info(?)", (table,))) for table in tables

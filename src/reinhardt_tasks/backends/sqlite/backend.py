@@ -10,14 +10,13 @@ from typing import ClassVar
 
 from reinhardt_tasks.backends.sqlite import check, claims, members, operations, place, puts, read, requeue, timetable
 from reinhardt_tasks.backends.sqlite.claims import Heard, Turn
-from reinhardt_tasks.backends.sqlite.connection import Settings
-from reinhardt_tasks.backends.sqlite.engine import Engine
+from reinhardt_tasks.backends.sqlite.onfile import LOCK_TIMEOUT, OnFile
 from reinhardt_tasks.backends.sqlite.store import Store
 from reinhardt_tasks.backends.sqlite.sweep import sweep
 from reinhardt_tasks.backends.sqlite.watch import EndWatch, ScheduleWatch, WorkWatch
 from reinhardt_tasks.clocks import steadied
 from reinhardt_tasks.contract import MAX_BATCH, TaskBackend
-from reinhardt_tasks.errors import BackendError, BackendTaskNotFoundError, UnsupportedError
+from reinhardt_tasks.errors import BackendTaskNotFoundError, UnsupportedError
 from reinhardt_tasks.identity import TaskId
 from reinhardt_tasks.message import (
     AnyMessage,
@@ -37,11 +36,8 @@ from reinhardt_tasks.message import (
 )
 from reinhardt_tasks.status import TaskStatus
 
-LOCK_TIMEOUT = 30.0
-"""Seconds to wait for another program that writes to the file before BackendUnavailableError."""
 
-
-class SqliteBackend(TaskBackend):
+class SqliteBackend(OnFile, TaskBackend):
     """Messages in the file at `path`, which all processes of one machine may use at once.
 
     `durability` says how far a commit has come when a call returns: `full` (on the disk), `normal` (a power cut may
@@ -59,9 +55,7 @@ class SqliteBackend(TaskBackend):
         clock: Callable[[], float] = time.time,
         lock_timeout: float = LOCK_TIMEOUT,
     ) -> None:
-        self._settings = Settings(place.absolute(path), place.as_durability(durability), clock, lock_timeout)
-        self._engine: Engine | None = None
-        self._opening = asyncio.Lock()
+        super().__init__(path, durability=durability, clock=clock, lock_timeout=lock_timeout)
         self._heard: dict[str, Heard] = {}
 
     @classmethod
@@ -70,27 +64,17 @@ class SqliteBackend(TaskBackend):
         path, durability = place.parse_url(url)
         return cls(path, durability=durability)
 
-    def __repr__(self) -> str:
-        return f"SqliteBackend({self._settings.path!r}, durability={self._settings.durability!r})"
-
     # Life cycle ---------------------------------------------------------------------------------------------------
 
     async def open(self) -> None:
         """See TaskBackend.open. Creates the file and its tables where there are none, never a directory."""
-        async with self._opening:
-            if self._running is None:
-                engine = Engine(self._settings)
-                await engine.open()
-                self._engine = engine
+        await self._open_file()
 
     async def close(self) -> None:
         """See TaskBackend.close. What was asked for before is finished first."""
         await super().close()
-        engine, self._engine = self._running, None
-        self._opening = asyncio.Lock()  # it may be opened again under another loop
         self._heard.clear()
-        if engine is not None:
-            await engine.close()
+        await self._close_file()
 
     def sibling(self) -> SqliteBackend:
         """See TaskBackend.sibling."""
@@ -102,25 +86,6 @@ class SqliteBackend(TaskBackend):
         """See TaskBackend.check. Reads the whole file (about a second for each gigabyte)."""
         path, durability = self._settings.path, self._settings.durability
         return await self._open_engine.read(lambda connection: check.facts(connection, path, durability))
-
-    @property
-    def _running(self) -> Engine | None:
-        """The open engine of this process; one that was inherited from a parent is none."""
-        engine = self._engine
-        return engine if engine is not None and engine.pid == os.getpid() else None
-
-    @property
-    def _open_engine(self) -> Engine:
-        engine = self._running
-        if engine is None:
-            path = self._settings.path
-            raise BackendError(
-                f"the backend for {path} is not open in this process: use `async with` or call open() first, after a "
-                "fork again.",
-                backend=self.name,
-                place=path,
-            )
-        return engine
 
     # Producers ----------------------------------------------------------------------------------------------------
 

@@ -137,6 +137,7 @@ def _create(connection: apsw.Connection, path: str) -> None:
             connection.execute(statements.text("schema"))
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        connection.execute(statements.text("stores"))  # a file may have been made before there were any
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:

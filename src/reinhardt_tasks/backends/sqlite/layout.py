@@ -68,6 +68,7 @@ _RECORD: Final = (
     "m.started_at, m.finished_at, m.waiting_on, m.worker, m.unique_key, m.workflow, m.flags, m.result, m.error, "
     "m.progress"
 )
+_METADATA: Final = "id, name, status, version, created_at, updated_at, task_data"
 _BODY: Final = "iif(m.body IS NULL, (SELECT b.body FROM bodies b WHERE b.no = m.no), m.body)"
 
 WORDS: Final[dict[str, str]] = {
@@ -76,6 +77,7 @@ WORDS: Final[dict[str, str]] = {
     **{name: str(bit) for name, bit in _FLAGS.items()},
     "RECORD": _RECORD,
     "BODY": _BODY,
+    "METADATA": _METADATA,
     "SHORT": f"{SHORT:,}",
     "MAX_BATCH": str(MAX_BATCH),  # not as a parameter: a statement with LIMIT ? is compiled anew each time it is run
     "TOMBSTONE_TTL": str(TOMBSTONE_TTL),
