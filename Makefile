@@ -15,6 +15,7 @@ demo: venv ## Index this Python's own library with a real worker (ARGS=--kill ki
 	@$(BIN)/reinhardt-tasks demo $(ARGS)
 
 test: venv ## Run the tests (ARGS='tests/unit -k retry' picks some; JOBS=4 for more processes)
+	@scripts/servers
 	@$(BIN)/pytest --numprocesses $(JOBS) --dist loadgroup --ignore=tests/chaos $(ARGS)
 
 check: venv ## Check format, lint, types and import rules
@@ -38,6 +39,7 @@ bench: venv ## Compare speed with other queues; prints ratios from one run
 	@$(BIN)/python -m benchmarks run $(ARGS)
 
 chaos: venv ## Break things on purpose and count what is lost (minutes)
+	@scripts/servers
 	@$(BIN)/pytest tests/chaos $(ARGS)
 
 venv: ## Make .venv (PYTHON=/path/to/python3 picks the Python)

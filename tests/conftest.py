@@ -6,7 +6,7 @@ import pytest
 from hypothesis import settings
 
 from reinhardt_tasks.testing.plugin import pytest_pyfunc_call
-from tests.servers.redis import RedisServer, close_shared, shared
+from tests.servers.redis import SharedRedis, close_shared, shared
 
 __all__ = ["pytest_pyfunc_call"]  # the hook that users load as a plugin
 
@@ -16,8 +16,8 @@ settings.load_profile("house")
 
 
 @pytest.fixture(scope="session")
-def redis_server() -> RedisServer:
-    """The Redis server of this test process, whose clock can be moved. Take a `fresh_prefix()` on it."""
+def redis_server() -> SharedRedis:
+    """The Redis server of this test process. Take a `fresh_prefix()` on it."""
     return shared()
 
 

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
+import importlib
+import itertools
+import math
+import os
 import shutil
 import socket
 import uuid
@@ -12,17 +17,33 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from tests.servers.process import MissingServerError, ServerProcess
 
 Option = str | int | Sequence[str]
 
-HOW_TO_GET_REDIS = (
-    "redis-server is not on PATH: type `sudo apt-get install redis-server libfaketime`, or name a server that tests"
-    " may fill with REINHARDT_TEST_REDIS_URL=redis://…"
+URL_VARIABLE = "REINHARDT_TEST_REDIS_URL"
+GET_REDIS = (
+    "redis-server is not on PATH: type `sudo apt-get install redis-server libfaketime`, or name a server that the"
+    f" tests may fill, {URL_VARIABLE}=redis://…, or have a Docker engine and `pip install testcontainers`"
 )
-HOW_TO_GET_FAKETIME = "libfaketime, which moves a server's clock, is missing: type `sudo apt-get install libfaketime`"
-FAKETIME = ("lib/*/faketime/libfaketimeMT.so.1", "lib*/faketime/libfaketimeMT.so.1")
+GET_OWN = (
+    "this test needs a Redis server of its own, and redis-server is not on PATH: type"
+    " `sudo apt-get install redis-server libfaketime`"
+)
+GET_FAKETIME = "libfaketime, which moves the clock of a server, is missing: type `sudo apt-get install libfaketime`"
+FAKETIME = "lib*/*/faketime/libfaketimeMT.so.1"
+IMAGE = "redis:7"
+
+PATIENCE = 6.0
+"""Seconds that a test waits at most for a clock that cannot be moved."""
+SHORT_LEASE = 2.0
+"""Seconds: what a lease may last where the tests really wait for its end."""
+
+_run = uuid.uuid4().hex
+_numbers = itertools.count()
 
 
 class RedisServer(ServerProcess):
@@ -31,6 +52,8 @@ class RedisServer(ServerProcess):
     `options` are lines of its configuration by their names there (`{"appendonly": "yes", "maxmemory": "8mb"}`); a
     sequence gives one line each. `sentinel=True` runs it as a sentinel. `clock=True` gives it a clock of its own,
     moved by `advance`; each command costs it 20 to 40 µs more then.
+
+    Raises MissingServerError where the program, or libfaketime, is missing.
     """
 
     def __init__(
@@ -39,6 +62,8 @@ class RedisServer(ServerProcess):
         self._program = _program()
         self._library = _faketime() if clock else None
         super().__init__()
+        self.patience = math.inf if clock else PATIENCE
+        self.lease = 30.0 if clock else SHORT_LEASE
         self._sentinel = sentinel
         self._options = dict(options or {})
         self._socket = self.directory / "socket"
@@ -95,9 +120,6 @@ class RedisServer(ServerProcess):
 
     # What tests do with it --------------------------------------------------------------------------------------------
 
-    patience = float("inf")
-    """The longest time that `advance` may be asked for, in seconds."""
-
     def url(
         self,
         *,
@@ -109,13 +131,17 @@ class RedisServer(ServerProcess):
     ) -> str:
         """The URL of a backend on it, with these options of the backend; through another port, such as a proxy's."""
         login = f"{quote(user)}:{quote(password)}@" if user or password else ""
-        return f"{scheme}://{login}127.0.0.1:{port or self.port}" + (f"?{urlencode(query)}" if query else "")
+        return _with_query(f"{scheme}://{login}127.0.0.1:{port or self.port}", query)
+
+    def call(self, *parts: str | float | bytes) -> Any:
+        """What it answers to a command, sent as an administrator, past the port. Raises redis.RedisError."""
+        password = str(self._options.get("requirepass", ""))
+        client: Any = redis.Redis(unix_socket_path=str(self._socket), password=password, retry=Retry(NoBackoff(), 0))
+        with client:
+            return client.execute_command(*parts)
 
     def advance(self, seconds: float) -> None:
-        """Move its clock; it is that late for every command from now on. Raises ValueError on a clock that goes back.
-
-        Without `clock=True` only an advance of 0 is possible.
-        """
+        """Move its clock; every command sees it from now on. Raises ValueError for a clock that cannot be moved so."""
         if seconds < 0 or (seconds and self._library is None):
             raise ValueError(f"the clock of this server cannot be moved by {seconds:g} s")
         self._ahead += seconds
@@ -123,11 +149,92 @@ class RedisServer(ServerProcess):
         new.write_text(f"+{self._ahead:.6f}\n")
         new.rename(self._stamp)
 
+    async def let_pass(self, seconds: float) -> None:
+        """Move its clock, or wait where it cannot be moved."""
+        if self._library is None:
+            await asyncio.sleep(seconds)
+        else:
+            self.advance(seconds)
+
+
+class GivenRedis:
+    """A server that somebody else runs. Time passes there as everywhere."""
+
+    patience = PATIENCE
+    """The longest time, in seconds, that may be let pass at once."""
+    lease = SHORT_LEASE
+    """How long the leases of workers of a conformance test should last, in seconds."""
+
+    def __init__(self, url: str, *, stop: Callable[[], object] = lambda: None) -> None:
+        self._url = url
+        self._stop = stop
+
+    def url(self, **query: str | float) -> str:
+        """The URL that was given, with these options of the backend."""
+        return _with_query(self._url, query)
+
     def call(self, *parts: str | float | bytes) -> Any:
-        """What it answers to a command, sent as an administrator, past the port. Raises redis.RedisError."""
-        with redis.Redis(unix_socket_path=str(self._socket), password=str(self._options.get("requirepass", ""))) as it:
-            execute: Callable[..., Any] = it.execute_command  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-            return execute(*parts)
+        """What it answers to a command. Raises redis.RedisError."""
+        with self._client() as client:
+            return client.execute_command(*parts)
+
+    async def let_pass(self, seconds: float) -> None:
+        """Wait."""
+        await asyncio.sleep(seconds)
+
+    def close(self) -> None:
+        """Delete what was kept under this process's prefixes."""
+        with self._client() as client:
+            for key in client.scan_iter(match=f"*test-{_run}-*", count=1000):
+                client.unlink(key)
+        self._stop()
+
+    def _client(self) -> Any:
+        return redis.Redis.from_url(self._url)  # pyright: ignore[reportUnknownMemberType]
+
+
+SharedRedis = RedisServer | GivenRedis
+"""A server that many tests use, each under a `fresh_prefix()` of its own."""
+
+
+def choose() -> SharedRedis:
+    """A server for a test process: the one that is named, a private one, or a container's.
+
+    Raises MissingServerError with how to get one, where there is none.
+    """
+    if given := os.environ.get(URL_VARIABLE):
+        return GivenRedis(given)
+    if shutil.which("redis-server"):
+        server = RedisServer(clock=_find_faketime() is not None)
+        server.start()
+        return server
+    if (container := _container()) is not None:
+        return container
+    raise MissingServerError(GET_REDIS)
+
+
+shared = functools.cache(choose)
+"""The server of this test process."""
+
+
+def close_shared() -> None:
+    """End it, if there is one. Raises AssertionError with its log if it has ended by itself."""
+    if not shared.cache_info().currsize:
+        return
+    server = shared()
+    shared.cache_clear()
+    ended = server.tail() if isinstance(server, RedisServer) and not server.running else None
+    server.close()
+    assert ended is None, f"redis-server has ended by itself:\n{ended}"
+
+
+def fresh_prefix() -> str:
+    """A prefix that nobody has used."""
+    return f"test-{_run}-{next(_numbers)}:"
+
+
+def _with_query(url: str, query: Mapping[str, str | float]) -> str:
+    return f"{url}{'&' if '?' in url else '?'}{urlencode(query)}" if query else url
 
 
 def _values(given: Option) -> list[str]:
@@ -138,37 +245,31 @@ def _values(given: Option) -> list[str]:
 def _program() -> str:
     found = shutil.which("redis-server")
     if found is None:
-        raise MissingServerError(HOW_TO_GET_REDIS)
+        raise MissingServerError(GET_OWN)
     return found
 
 
 def _faketime() -> str:
-    for root in (Path("/usr"), Path("/usr/local")):
-        for pattern in FAKETIME:
-            for found in root.glob(pattern):
-                return str(found)
-    raise MissingServerError(HOW_TO_GET_FAKETIME)
+    found = _find_faketime()
+    if found is None:
+        raise MissingServerError(GET_FAKETIME)
+    return found
 
 
-@functools.cache
-def shared() -> RedisServer:
-    """The server of this test process, with a clock. Each test takes a prefix of its own: `fresh_prefix()`."""
-    server = RedisServer(clock=True)
-    server.start()
-    return server
+def _find_faketime() -> str | None:
+    return next((str(path) for path in Path("/usr").glob(FAKETIME)), None)
 
 
-def close_shared() -> None:
-    """End it, if there is one. Raises AssertionError with its log if it has ended by itself."""
-    if not shared.cache_info().currsize:
-        return
-    server = shared()
-    ended, tail = not server.running, server.tail()
-    server.close()
-    shared.cache_clear()
-    assert not ended, f"redis-server has ended by itself:\n{tail}"
-
-
-def fresh_prefix() -> str:
-    """A prefix that nobody has used."""
-    return f"test-{uuid.uuid4().hex}:"
+def _container() -> GivenRedis | None:
+    """A server in a container, where testcontainers is installed and reaches an engine."""
+    try:
+        kind = importlib.import_module("testcontainers.redis").RedisContainer
+    except ImportError:
+        return None
+    engine = importlib.import_module("docker.errors")
+    try:
+        made = kind(IMAGE)
+        made.start()
+    except engine.DockerException:
+        return None
+    return GivenRedis(f"redis://{made.get_container_host_ip()}:{made.get_exposed_port(6379)}", stop=made.stop)

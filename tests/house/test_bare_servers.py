@@ -1,0 +1,115 @@
+"""`make test` on a machine without the servers that tests start: they are installed, or the command for it is said."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.house.bare import Bare
+
+INSTALLS = """
+echo "$*" >>"$BARE/log"
+case "$1" in
+    update) touch "$BARE/lists" ;;
+    install) [ -e "$BARE/lists" ] ;;
+esac
+"""
+
+
+class BareOfServers(Bare):
+    """One where tests are to be run."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory, "scripts/servers")
+        self.clock = directory / "usr/lib/some-linux/faketime/libfaketimeMT.so.1"
+
+    def make(self, **settings: str) -> tuple[int, str]:
+        """Run the script; its exit code and what it said."""
+        return self.run("scripts/servers", SYSTEM=str(self.directory), **settings)
+
+    def has_redis(self) -> None:
+        """Put the programs there."""
+        self.command("redis-server", "true")
+        self.clock.parent.mkdir(parents=True)
+        self.clock.touch()
+
+    @property
+    def told_apt(self) -> list[str]:
+        """What apt-get was told to do."""
+        return self.log.read_text().splitlines() if self.log.exists() else []
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> BareOfServers:
+    """Such a machine."""
+    made = BareOfServers(tmp_path)
+    made.command("apt-get", INSTALLS)
+    return made
+
+
+def test_where_the_servers_are_nothing_is_done(bare: BareOfServers) -> None:
+    """Not a word, and nothing is asked of the system."""
+    bare.has_redis()
+    bare.command("id", "echo 0")
+    assert bare.make() == (0, "")
+    assert bare.told_apt == []
+
+
+def test_root_installs_what_is_missing(bare: BareOfServers) -> None:
+    """All of it at once; the lists are fetched where those at hand do not do."""
+    bare.command("id", "echo 0")
+    code, said = bare.make()
+    assert (code, said) == (0, "servers: not on this machine: redis-server libfaketime. Installing.\n")
+    install = "install -y redis-server libfaketime"
+    assert bare.told_apt == [install, "update", install]
+
+
+def test_only_what_is_missing_is_installed(bare: BareOfServers) -> None:
+    """A server that somebody has built is not installed over."""
+    bare.command("redis-server", "true")
+    bare.command("id", "echo 0")
+    (bare.directory / "lists").touch()
+    assert bare.make()[0] == 0
+    assert bare.told_apt == ["install -y libfaketime"]
+
+
+def test_a_sudo_that_asks_for_no_password_installs_too(bare: BareOfServers) -> None:
+    """And one that does is never waited for."""
+    bare.command("sudo", '[ "$1" = -n ] && shift && "$@"')
+    (bare.directory / "lists").touch()
+    assert bare.make()[0] == 0
+    assert bare.told_apt == ["install -y redis-server libfaketime"]
+
+
+@pytest.mark.parametrize("without", ["apt-get", "rights"])
+def test_where_it_may_not_install_it_says_the_one_command(bare: BareOfServers, without: str) -> None:
+    """The tests run all the same: most need no server."""
+    if without == "apt-get":
+        (bare.bin / "apt-get").unlink()
+    code, said = bare.make()
+    assert code == 0
+    assert said == (
+        "servers: not on this machine: redis-server libfaketime; tests that need it will fail."
+        " Type this for them: sudo apt-get install -y redis-server libfaketime\n"
+    )
+    assert bare.told_apt == []
+
+
+def test_an_installation_that_fails_says_why_and_the_one_command(bare: BareOfServers) -> None:
+    """And does not keep the other tests from running."""
+    bare.command("id", "echo 0")
+    bare.command("apt-get", "echo 'E: no network' >&2; exit 100")
+    code, said = bare.make()
+    assert code == 0
+    assert "E: no network" in said
+    assert said.endswith(
+        "that failed; tests that need it will fail. Type this for them: apt-get install -y redis-server libfaketime\n"
+    )
+
+
+def test_a_server_that_is_named_is_enough(bare: BareOfServers) -> None:
+    """Whoever names one wants none installed."""
+    bare.command("id", "echo 0")
+    assert bare.make(REINHARDT_TEST_REDIS_URL="redis://elsewhere") == (0, "")
+    assert bare.told_apt == []
