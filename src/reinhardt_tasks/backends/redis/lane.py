@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
@@ -150,25 +151,24 @@ class Lane:
     def _refuse(self, future: asyncio.Future[Any], error: Exception) -> None:
         if not future.done():
             future.set_exception(error)
-        if faults.is_elsewhere(error):
-            raise error
+        _leave_if_elsewhere(error)
 
     def _confirm(self, held: Held, replicas: int | Exception) -> None:
         """The replicas have spoken for those whose replies were held."""
         self._confirming = False
         if self._held is not None and not self._outgoing:
             self.loop.call_soon(self._flush)
-        if isinstance(replicas, Exception):
-            for future, _ in held:
-                self._refuse(future, replicas)
-            return
         for future, reply in held:
             if future.done():
                 continue
-            if replicas >= self._copies.wanted:
+            if isinstance(replicas, Exception):
+                future.set_exception(copy.copy(replicas))
+            elif replicas >= self._copies.wanted:
                 future.set_result(reply)
             else:
                 future.set_exception(faults.too_few_copies(self._place, replicas, self._copies.wanted))
+        if isinstance(replicas, Exception):
+            _leave_if_elsewhere(replicas)
 
     # Waiting --------------------------------------------------------------------------------------------------------
 
@@ -193,3 +193,9 @@ class Lane:
         held = [future for _, _, batch in self._waiting for future, _ in batch or ()]
         held += [future for future, _ in self._held or ()]
         return [future for future, _, _ in self._waiting if future is not None] + held
+
+
+def _leave_if_elsewhere(error: Exception) -> None:
+    """Raise `error` where it says that this server is of no use any more."""
+    if faults.is_elsewhere(error):
+        raise error
