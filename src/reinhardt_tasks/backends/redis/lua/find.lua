@@ -16,6 +16,9 @@ local FEW = 5000     -- so many ids are sorted in one call, so many counts added
 local LOOKS = 3000   -- so many ids are looked at, a message that has to be read counting for three
 local BLOCK = 500
 local rows, seen, looked = {}, 0, 0
+local words = {}
+words[1] = task or workflow
+words[2] = task and workflow
 
 -- How many messages stand in the statuses and the queue asked for; nil where there are too many queues to add up.
 local function total()
@@ -82,8 +85,10 @@ local function collect(ids)
   local at = 1
   while at <= #ids do
     local part = reading.afford(ids, at, 100)
-    for n, entry in ipairs(reading.entries(part)) do
-      if entry and reading.asks(bits, entry.status) and (not queue or entry.queue == queue) then
+    for n, entry in ipairs(reading.entries(part, words)) do
+      if entry == true then
+        seen = seen + (queue and 0 or 1)  -- in the status asked for, or it would not be among the likely ones
+      elseif entry and reading.asks(bits, entry.status) and (not queue or entry.queue == queue) then
         seen = seen + 1
         if (not task or entry.facts.name == task) and (not workflow or entry.facts.workflow == workflow) then
           rows[#rows + 1] = reading.row(entry)

@@ -55,6 +55,22 @@ local function look_through()
   end
 end
 
+-- What others may wait for, or is kept for, ends before it goes; from the rest nobody will hear how it ended.
+local function cancel_unfinished()
+  local ids, parents = {}, redis.call('EXISTS', KEYS[1] .. 'children') == 1
+  for n, entry in ipairs(doomed) do
+    ids[n] = entry.id
+  end
+  local children = parents and store.read('children', ids) or {}
+  for n, entry in ipairs(doomed) do
+    if not store.finished(entry) and (children[n] or entry.marks > 0) then
+      endings.finish(entry, STATUS.CANCELLED, reason)
+    elseif not store.finished(entry) then
+      line.leave(entry)
+    end
+  end
+end
+
 if source == '' then
   source = bit.band(bits, WAITING) > 0 and 'ready' or bit.band(bits, FALLEN) == bits and 'fallen' or 'ids'
 end
@@ -64,11 +80,7 @@ else
   look_through()
 end
 store.despite_full()
-for _, entry in ipairs(doomed) do
-  if not store.finished(entry) then
-    endings.finish(entry, STATUS.CANCELLED, reason)
-  end
-end
+cancel_unfinished()
 endings.tell()
 endings.forget(doomed)
 store.commit()

@@ -5,6 +5,7 @@
 -- waiting_on, bits, result, error, progress, body}; what a message has not is nil. `times` are five packed doubles:
 -- created_at, updated_at, run_at, started_at, finished_at (0: never). `bits`: 1 cancelling, 2 expired, 4 has a run_at.
 
+local ANY = 63
 local reading = {left = 2 ^ 21}   -- how many bytes to read before a call has done enough; one message may be more
 
 -- As many of `ids` from number `at` on as there are bytes left for, at most `most`, and at least one.
@@ -20,16 +21,26 @@ function reading.afford(ids, at, most)
   return part
 end
 
--- The entries of `ids` with their facts and their `value` in `messages`, false where unknown.
-function reading.entries(ids)
-  local states, values, found = store.read('states', ids), store.read('messages', ids), {}
+-- The entries of `ids` with their facts and their `value` in `messages`; false where unknown, true where one of `words`
+-- (or nil) stands nowhere in that value.
+function reading.entries(ids, words)
+  local values, found, wanted, at = store.read('messages', ids), {}, {}, {}
   for n = 1, #ids do
-    local entry, value = false, values[n]
-    if value then
-      entry = states[n] and store.thaw(ids[n], states[n]) or store.begin(ids[n], value)
-      entry.facts = entry.facts or store.decode(value)
-      entry.value = value
+    local value, other = values[n], false
+    for w = 1, value and words and #words or 0 do
+      other = other or not value:find(words[w], 1, true)
     end
+    found[n] = other
+    if value and not other then
+      wanted[#wanted + 1], at[#at + 1] = ids[n], n
+    end
+  end
+  local states = store.read('states', wanted)
+  for w, n in ipairs(at) do
+    local id, value = ids[n], values[n]
+    local entry = states[w] and store.thaw(id, states[w]) or store.begin(id, value)
+    entry.facts = entry.facts or store.decode(value)
+    entry.value = value
     found[n] = entry
   end
   return found
@@ -76,6 +87,9 @@ end
 -- Those of `ids` that may be in the statuses in `bits` and in `queue` (nil: any), as a glance at their states tells:
 -- a state begins with the status, no state is PENDING, and the queue's name stands in it somewhere.
 function reading.likely(ids, bits, queue)
+  if bits == ANY and not queue then
+    return ids
+  end
   local states, found = store.read('states', ids), {}
   for n = 1, #ids do
     local state = states[n]

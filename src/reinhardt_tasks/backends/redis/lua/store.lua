@@ -13,6 +13,7 @@
 --   suspected  set     queues with something in `suspects:<queue>`, which is like `ready` for those with losses
 --   later      zset    ids by run_at          ended   zset  finished ids by when their result or record is over
 --   held       zset    held ids by when they are dropped; `held:<workflow>` list of those ids in order of their put
+--   blocked    set     ids that wait for parents
 --   opening    set     workflows started whose list `opening:<workflow>` is still being worked off
 --   children   hash    id → the ids of those that were put to wait for it, one after the other, 16 bytes each
 --   fans       hash    number → an end that not all children have been told of yet (see endings)
@@ -148,7 +149,7 @@ function store.thaw(id, state)
   local entry = {
     id = id, status = status, marks = marks, priority = priority, losses = losses, attempts = attempts,
     unknowns = unknowns, number = number, waiting = waiting, place = place, updated_at = updated_at,
-    started_at = started_at, finished_at = finished_at, queue = queue, worker = worker,
+    started_at = started_at, finished_at = finished_at, queue = queue, worker = worker, blocked = waiting > 0,
   }
   if marks >= TIMED then
     entry.marks = marks % TIMED
@@ -389,6 +390,9 @@ function store.erase(entry)
   for _, word in ipairs({'ids', 'fallen', 'ended'}) do
     store.zset(word)[id] = false
   end
+  if entry.blocked then
+    store.set('blocked')[id] = false
+  end
   entry.erased = true
   store.entries[id] = false
   store.over(id)
@@ -447,6 +451,10 @@ local function write_states()
     entry.changed = nil
     if not entry.erased then
       states[entry.id] = store.freeze(entry)
+      local waits = entry.waiting > 0
+      if waits ~= (entry.blocked or false) then
+        store.set('blocked')[entry.id], entry.blocked = waits, waits
+      end
     end
   end
   changed = {}
