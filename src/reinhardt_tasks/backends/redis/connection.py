@@ -65,6 +65,11 @@ class _Door:
             raise ConnectionError("not connected")
         return self._writer
 
+    def abort(self) -> None:
+        """Close it without waiting. Whoever reads is told."""
+        if self._writer is not None:
+            self._writer.transport.abort()
+
     def socket_number(self) -> int | None:
         """The file descriptor; None while nothing is open."""
         socket = self._writer.get_extra_info("socket") if self._writer is not None else None
@@ -123,9 +128,10 @@ async def ask(wire: Wire, *parts: Part) -> Any:
 
 
 async def shut(wire: Wire) -> None:
-    """Close a connection without a word to the other side."""
+    """Close a connection without a word to the other side, and return when it is closed."""
+    wire.abort()
     with contextlib.suppress(RedisError, OSError):
-        await wire.disconnect(nowait=True)
+        await wire.disconnect()
 
 
 def _made(address: Address, credentials: Credentials, timeout: float) -> Wire:

@@ -81,6 +81,7 @@ class Lane:
         """Drop the connection; whoever still waits gets BackendUnavailableError."""
         self.end("it was closed here")
         await asyncio.wait([self._reading])
+        await shut(self._wire)  # should the task never have begun
 
     def end(self, why: str) -> None:
         """As `close`, without waiting until the connection is gone."""
@@ -89,6 +90,7 @@ class Lane:
         self.ended = True
         if self._watch is not None:
             self._watch.cancel()
+        self._wire.abort()
         self._reading.cancel()
         for future in self._unanswered():
             if not future.done():
@@ -134,7 +136,7 @@ class Lane:
         read, waiting = self._wire.read_response, self._waiting
         while True:
             try:
-                reply = await read()
+                reply = await read(disconnect_on_error=False)
             except ResponseError as error:
                 reply = error
             self._replies += 1

@@ -95,7 +95,7 @@ class Listener:
     def follow(self, address: Address) -> None:
         """The master is at `address` now: hear it there."""
         if self._wire is not None and self._address != address:
-            self._wire.writer.transport.abort()
+            self._wire.abort()
 
     async def close(self) -> None:
         """Hear nothing more; wake all."""
