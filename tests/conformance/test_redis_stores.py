@@ -1,0 +1,52 @@
+"""The stores on a Redis server keep every promise of their contracts."""
+
+from __future__ import annotations
+
+import pytest
+
+from reinhardt_tasks.backends.redis.metadata import RedisMetadataStore
+from reinhardt_tasks.backends.redis.results import RedisResultBackend
+from reinhardt_tasks.testing.conformance import MetadataBench, MetadataConformance, ResultBench, ResultConformance
+from tests.servers import redis
+
+
+class RedisResultBench(ResultBench):
+    """Keys of its own on the server of this test process, whose clock is moved."""
+
+    def __init__(self) -> None:
+        self.server = redis.shared()
+        self.prefix = redis.fresh_prefix()
+        self.patience = self.server.patience
+
+    def connect(self, **options) -> RedisResultBackend:
+        return RedisResultBackend(self.server.url(), prefix=self.prefix, **options)
+
+    async def advance(self, seconds: float) -> None:
+        self.server.advance(seconds)
+
+
+class TestRedisResults(ResultConformance):
+    @pytest.fixture
+    def bench(self) -> RedisResultBench:
+        return RedisResultBench()
+
+
+class RedisMetadataBench(MetadataBench):
+    """As RedisResultBench."""
+
+    def __init__(self) -> None:
+        self.server = redis.shared()
+        self.prefix = redis.fresh_prefix()
+        self.patience = self.server.patience
+
+    def connect(self, **options) -> RedisMetadataStore:
+        return RedisMetadataStore(self.server.url(), prefix=self.prefix, **options)
+
+    async def advance(self, seconds: float) -> None:
+        self.server.advance(seconds)
+
+
+class TestRedisMetadata(MetadataConformance):
+    @pytest.fixture
+    def bench(self) -> RedisMetadataBench:
+        return RedisMetadataBench()
