@@ -1,0 +1,136 @@
+"""Redis Cluster: a prefix lives on one node, which is found, left when it is no longer the one, and found again."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from reinhardt_tasks.backends.redis.link import Link
+from reinhardt_tasks.backends.redis.place import parse
+from reinhardt_tasks.errors import BackendUnavailableError, ConfigurationError
+from tests.eventually import eventually, eventually_async
+from tests.servers.cluster import RedisCluster
+from tests.servers.link import write
+from tests.servers.redis import RedisServer, fresh_prefix
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[RedisCluster]:
+    """Three masters, one of them with a replica."""
+    with RedisCluster(replicas=1) as it:
+        yield it
+
+
+def root_on(cluster: RedisCluster, node: RedisServer) -> bytes:
+    """Where keys begin that live on this node."""
+    while cluster.master_of(root := f"{{{fresh_prefix()}}}") is not node:
+        pass
+    return root.encode()
+
+
+def link_on(cluster: RedisCluster, root: bytes, *seeds: RedisServer) -> Link:
+    """A link whose URL names these nodes."""
+    return Link(parse(cluster.url(seeds))[0], root=root)
+
+
+async def works(link: Link) -> bool:
+    """Whether a call gets through now."""
+    try:
+        await write(link)
+    except BackendUnavailableError:
+        return False
+    return True
+
+
+async def until_it_works(link: Link, *, timeout: float) -> None:
+    """Call again and again."""
+    deadline = time.monotonic() + timeout
+    while not await works(link):
+        assert time.monotonic() < deadline
+
+
+async def test_each_prefix_finds_its_node(cluster):
+    """Whichever node the URL names, keys, scripts and pushes of a prefix go to the node that has its slot."""
+    for node in cluster.masters:
+        for seed in cluster.nodes:
+            root = root_on(cluster, node)
+            link = link_on(cluster, root, seed)
+            await link.open()
+            await write(link)
+            assert node.call("EXISTS", root + b"lock:name") == 1
+            await link.listener.ready()
+            with link.listener.sleeper(b"s") as sleeper:
+                await link.command("PUBLISH", link.listener.channel, "s")
+                assert await sleeper.woken(5)
+            assert (await link.check())["mode"] == "cluster"
+            await link.close()
+
+
+async def test_nodes_that_are_away_are_passed_over(cluster):
+    """One node of the URL that answers is enough; it need not be the first, and names the others."""
+    root = root_on(cluster, cluster.masters[2])
+    with RedisServer() as gone:
+        gone.kill()
+        link = link_on(cluster, root, gone, cluster.masters[1])
+        await link.open()
+        assert await write(link)
+        await link.close()
+
+
+async def test_server_without_a_cluster_is_refused(redis_server):
+    """A cluster's URL that leads to a single server says so."""
+    link = Link(parse(f"redis+cluster://127.0.0.1:{redis_server.port}")[0], root=b"{x}")
+    with pytest.raises(ConfigurationError, match="cluster support disabled"):
+        await link.open()
+
+
+async def test_slot_that_moves_is_followed(cluster):
+    """While a slot is moved its prefix is unavailable; then it is found on its new node, and pushes with it."""
+    source, target = cluster.masters[1], cluster.masters[2]
+    root = root_on(cluster, source)
+    slot = source.call("CLUSTER", "KEYSLOT", root)
+    link = link_on(cluster, root, source)
+    await link.open()
+    await write(link)
+    await link.listener.ready()
+    ids = [node.call("CLUSTER", "MYID") for node in (source, target)]
+    target.call("CLUSTER", "SETSLOT", slot, "IMPORTING", ids[0])
+    source.call("CLUSTER", "SETSLOT", slot, "MIGRATING", ids[1])
+    assert not await works(link)
+    keys = source.call("CLUSTER", "GETKEYSINSLOT", slot, 1000)
+    source.call("MIGRATE", "127.0.0.1", target.port, "", 0, 5000, "KEYS", *keys)
+    for node in (target, source, *cluster.masters):
+        node.call("CLUSTER", "SETSLOT", slot, "NODE", ids[1])
+    await until_it_works(link, timeout=5)
+    assert target.call("EXISTS", root + b"lock:name") == 1
+    await link.listener.ready()
+    with link.listener.sleeper(b"s") as sleeper:
+        await link.command("PUBLISH", link.listener.channel, "s")
+        assert await sleeper.woken(5)
+    await link.close()
+
+
+async def test_replica_takes_over(cluster):
+    """When a master dies its replica is promoted; the same link goes on with what was there, and hears again."""
+    master, replica = cluster.masters[0], cluster.replicas[0]
+    root = root_on(cluster, master)
+    link = link_on(cluster, root, *cluster.masters)
+    await link.open()
+    await write(link)
+    await link.listener.ready()
+    await eventually_async(lambda: master.call("WAIT", 1, 100) == 1)
+    with link.listener.sleeper(b"s") as sleeper:
+        master.kill()
+        outcomes = await asyncio.gather(*(works(link) for _ in range(20)))
+        assert not any(outcomes)
+        await until_it_works(link, timeout=20)
+        assert await sleeper.woken(10)
+    assert replica.call("ROLE")[0] == b"master"
+    assert await link.command("EXISTS", root + b"lock:name") == 1
+    master.start()
+    eventually(lambda: master.call("ROLE")[0] == b"slave")
+    assert await works(link)
+    await link.close()
