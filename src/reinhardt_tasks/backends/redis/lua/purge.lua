@@ -9,7 +9,7 @@
 local queue, bits, source, from, reason = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4], ARGV[5]
 local MOST, LOOKS = 500, 3000
 local WAITING, FALLEN = 5, 48
-local doomed = {}
+local doomed, chosen = {}, {}
 bits = bit.band(bits, bit.bnot(2 ^ STATUS.RUNNING))
 
 -- Choose the messages to be deleted among `ids`; answers the number of the last one looked at.
@@ -18,6 +18,7 @@ local function choose(ids)
   for _, entry in ipairs(store.load(part)) do
     if entry and entry.queue == queue and reading.asks(bits, entry.status) then
       doomed[#doomed + 1] = entry
+      chosen[entry.id] = true
     end
   end
   return #part
@@ -71,6 +72,19 @@ local function cancel_unfinished()
   end
 end
 
+-- What waits in the same queue for what is deleted was to be deleted too, and not only cancelled.
+local function choose_cancelled()
+  if not reading.asks(bits, STATUS.PENDING) then
+    return
+  end
+  for _, entry in pairs(store.entries) do
+    local fresh = entry and entry.finished_at == store.now and store.has(entry, MARK.ORPHANED)
+    if fresh and entry.queue == queue and not chosen[entry.id] then
+      doomed[#doomed + 1] = entry
+    end
+  end
+end
+
 if source == '' then
   source = bit.band(bits, WAITING) > 0 and 'ready' or bit.band(bits, FALLEN) == bits and 'fallen' or 'ids'
 end
@@ -82,6 +96,7 @@ end
 store.despite_full()
 cancel_unfinished()
 endings.tell()
+choose_cancelled()
 endings.forget(doomed)
 store.commit()
 if reading.total(bits, queue) == 0 then
