@@ -1,0 +1,209 @@
+"""PostgreSQL servers of the tests: private ones, made from the programs of the machine, whose clock can be moved."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import psycopg
+
+from tests.servers.process import MissingServerError, ServerProcess
+
+GET_POSTGRES = "PostgreSQL is not on this machine: type `sudo apt-get install postgresql libfaketime`"
+GET_FAKETIME = "libfaketime, which moves the clock of a server, is missing: type `sudo apt-get install libfaketime`"
+GET_SETPRIV = "PostgreSQL does not run as root, and setpriv is not here: run the tests as another user"
+_FAKETIME = "lib*/*/faketime/libfaketime.so.1"
+_UNPRIVILEGED = ("postgres", "nobody")
+_SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where libfaketime leaves something behind
+
+_numbers = itertools.count(1)
+
+
+class PostgresServer(ServerProcess):
+    """A server of its own, on loopback; whoever comes is `postgres`, without a password.
+
+    `settings` are lines of its configuration (`{"max_connections": "20"}`). `fsync=False` keeps it from waiting for the
+    disk. `clock=True` gives it a clock of its own, moved by `advance`.
+
+    Raises MissingServerError where the programs, or libfaketime, are missing.
+    """
+
+    def __init__(
+        self, settings: Mapping[str, str] | None = None, *, fsync: bool = False, clock: bool = False
+    ) -> None:
+        self._programs = program("postgres").parent
+        self._library = _faketime() if clock else None
+        self._user = _unprivileged()
+        super().__init__()
+        self._settings = {"fsync": "on" if fsync else "off", "max_connections": "200", **(settings or {})}
+        self._stamp = self.directory / "clock"
+        self._ahead = 0.0
+        self.advance(0)
+        self._make_cluster()
+
+    # How it runs ------------------------------------------------------------------------------------------------------
+
+    @property
+    def data(self) -> Path:
+        """The data directory."""
+        return self.directory / "data"
+
+    def _make_cluster(self) -> None:
+        if self._user is not None:
+            os.chown(self.directory, self._user.pw_uid, -1)
+        command = [self._programs / "initdb", "-D", self.data, "-A", "trust", "-U", "postgres", "--no-sync"]
+        made = subprocess.run(
+            [*self._as_user(), *command, "-E", "UTF8", "--locale=C"], capture_output=True, check=False, cwd="/"
+        )
+        if made.returncode:
+            raise AssertionError(f"initdb failed: {made.stderr.decode()}")
+
+    def _as_user(self) -> list[str]:
+        """What, before a command, has it run as somebody else than root, and still end with this process."""
+        if self._user is None:
+            return []
+        ids = [f"--reuid={self._user.pw_uid}", f"--regid={self._user.pw_gid}", "--clear-groups"]
+        return ["setpriv", *ids, "--pdeathsig", "KILL"]
+
+    def command(self) -> Sequence[str | Path]:
+        """The clock is faked only from here on: what libfaketime shares with the server must belong to its user."""
+        settings = {
+            "port": str(self.port),
+            "listen_addresses": "127.0.0.1",
+            "unix_socket_directories": str(self.directory),
+            **self._settings,
+        }
+        options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
+        clock = [f"{name}={value}" for name, value in self._faked().items()]
+        return [*self._as_user(), "env", *clock, self._programs / "postgres", "-D", self.data, *options]
+
+    def _faked(self) -> Mapping[str, str]:
+        """What moves the clock. Timers go by the monotonic clock, which is left alone."""
+        if self._library is None:
+            return {}
+        return {
+            "LD_PRELOAD": str(self._library),
+            "FAKETIME_TIMESTAMP_FILE": str(self._stamp),
+            "FAKETIME_NO_CACHE": "1",
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+            "DONT_FAKE_MONOTONIC": "1",
+        }
+
+    def answers(self) -> bool:
+        """Whether it lets somebody in."""
+        try:
+            with psycopg.connect(self.url(), connect_timeout=5):
+                return True
+        except psycopg.OperationalError:
+            return False
+
+    def stop(self) -> None:
+        """Have it end in order, though clients are connected. Its directory stays."""
+        self._end(signal.SIGINT)
+
+    def kill(self) -> None:
+        """End it as a crash would: nothing is written any more, and the next start recovers. Its directory stays."""
+        self._end(signal.SIGQUIT)
+
+    def restart(self) -> None:
+        """As after a crash."""
+        if self.running:
+            self.kill()
+        self.start()
+
+    def pause(self) -> None:
+        """Let it do nothing: connections stand, and nobody answers."""
+        for pid in self._pids():
+            os.kill(pid, signal.SIGSTOP)
+
+    def unpause(self) -> None:
+        """Let it go on."""
+        for pid in self._pids():
+            os.kill(pid, signal.SIGCONT)
+
+    def _pids(self) -> list[int]:
+        """Its processes: one for each connection, and its own."""
+        return [self.pid, *map(int, Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split())]
+
+    def close(self) -> None:
+        """Kill it and remove its directory."""
+        pid = self.pid if self._process is not None else 0
+        if self.running:
+            self.unpause()
+        super().close()
+        for name in (f"faketime_shm_{pid}", f"sem.faketime_sem_{pid}"):
+            (_SHARED_MEMORY / name).unlink(missing_ok=True)
+
+    # What tests do with it --------------------------------------------------------------------------------------------
+
+    def url(self, database: str = "postgres", *, login: str = "postgres", port: int | None = None, query: str = "") -> str:
+        """The URL of a database on it; through another port, such as a proxy's."""
+        return f"postgresql://{login}@127.0.0.1:{port or self.port}/{database}{query}"
+
+    def execute(self, sql: str, *, database: str = "postgres") -> list[tuple[object, ...]]:
+        """The rows of a statement of an administrator."""
+        with psycopg.connect(self.url(database), autocommit=True) as connection:
+            asked = connection.execute(sql.encode())
+            return asked.fetchall() if asked.description else []
+
+    def new_database(self) -> str:
+        """The name of a fresh, empty database."""
+        name = f"test{next(_numbers)}"
+        self.execute(f"CREATE DATABASE {name}")
+        return name
+
+    def advance(self, seconds: float) -> None:
+        """Move its clock; every statement sees it from now on. Raises ValueError for a clock that cannot be moved so."""
+        if seconds < 0 or (seconds and self._library is None):
+            raise ValueError(f"the clock of this server cannot be moved by {seconds:g} s")
+        self._ahead += seconds
+        new = self._stamp.with_suffix(".new")
+        new.write_text(f"+{self._ahead:.6f}\n")
+        new.chmod(0o644)
+        new.rename(self._stamp)
+
+
+def program(name: str) -> Path:
+    """A program of PostgreSQL: the newest in Debian's directories, or else the one on PATH."""
+    found = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"), key=lambda path: int(path.parts[-3]))
+    if found:
+        return found[-1]
+    elsewhere = shutil.which(name)
+    if elsewhere is None:
+        raise MissingServerError(GET_POSTGRES)
+    return Path(elsewhere)
+
+
+def _faketime() -> Path:
+    for directory in (Path("/usr"), Path("/usr/local")):
+        for library in sorted(directory.glob(_FAKETIME)):
+            return library
+    raise MissingServerError(GET_FAKETIME)
+
+
+def _unprivileged() -> pwd.struct_passwd | None:
+    """Whom the server runs as where we are root; None where we are not."""
+    if os.geteuid() != 0:
+        return None
+    if shutil.which("setpriv") is None:
+        raise MissingServerError(GET_SETPRIV)
+    for name in _UNPRIVILEGED:
+        with contextlib.suppress(KeyError):
+            return pwd.getpwnam(name)
+    raise MissingServerError(GET_SETPRIV)
+
+
+@contextlib.contextmanager
+def running(
+    settings: Mapping[str, str] | None = None, *, fsync: bool = False, clock: bool = False
+) -> Iterator[PostgresServer]:
+    """A server that runs inside, and is gone after."""
+    with PostgresServer(settings, fsync=fsync, clock=clock) as server:
+        yield server
