@@ -12,6 +12,7 @@ import shutil
 import socket
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -51,24 +52,30 @@ class RedisServer(ServerProcess):
 
     `options` are lines of its configuration by their names there (`{"appendonly": "yes", "maxmemory": "8mb"}`); a
     sequence gives one line each. `sentinel=True` runs it as a sentinel. `clock=True` gives it a clock of its own,
-    moved by `advance`; each command costs it 20 to 40 µs more then.
+    moved by `advance`; each command costs it 20 to 40 µs more then. With `still=True` that clock stands between moves.
 
     Raises MissingServerError where the program, or libfaketime, is missing.
     """
 
     def __init__(
-        self, options: Mapping[str, Option] | None = None, *, clock: bool = False, sentinel: bool = False
+        self,
+        options: Mapping[str, Option] | None = None,
+        *,
+        clock: bool = False,
+        still: bool = False,
+        sentinel: bool = False,
     ) -> None:
         self._program = _program()
-        self._library = _faketime() if clock else None
+        self._library = _faketime() if clock or still else None
         super().__init__()
-        self.patience = math.inf if clock else PATIENCE
-        self.lease = 30.0 if clock else SHORT_LEASE
+        self.patience = math.inf if self._library else PATIENCE
+        self.lease = 30.0 if self._library else SHORT_LEASE
         self._sentinel = sentinel
         self._options = dict(options or {})
         self._socket = self.directory / "socket"
         self._configuration = self.directory / "redis.conf"
         self._stamp = self.directory / "clock"
+        self._still_since = datetime.now(UTC) if still else None
         self._ahead = 0.0
         self.advance(0)
 
@@ -104,6 +111,7 @@ class RedisServer(ServerProcess):
             "LD_PRELOAD": f"{self._library}:libc.so.6",
             "FAKETIME_TIMESTAMP_FILE": str(self._stamp),
             "FAKETIME_NO_CACHE": "1",
+            "TZ": "UTC",
             "FAKETIME_DONT_FAKE_MONOTONIC": "1",
         }
 
@@ -146,8 +154,14 @@ class RedisServer(ServerProcess):
             raise ValueError(f"the clock of this server cannot be moved by {seconds:g} s")
         self._ahead += seconds
         new = self._stamp.with_suffix(".new")
-        new.write_text(f"+{self._ahead:.6f}\n")
+        new.write_text(self._time() + "\n")
         new.rename(self._stamp)
+
+    def _time(self) -> str:
+        """What libfaketime is told: how far ahead the clock is, or where it stands."""
+        if self._still_since is None:
+            return f"+{self._ahead:.6f}"
+        return f"{self._still_since + timedelta(seconds=self._ahead):%Y-%m-%d %H:%M:%S.%f}"
 
     async def let_pass(self, seconds: float) -> None:
         """Move its clock, or wait where it cannot be moved."""
