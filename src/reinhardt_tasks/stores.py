@@ -10,10 +10,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, ClassVar, Final, Self, TypedDict, TypeVar, overload
+
+import msgspec
 
 from reinhardt_tasks.codec import Limits, Seal, ValueCodec
 from reinhardt_tasks.contract import MAX_BATCH, MAX_PAGE
@@ -232,32 +234,23 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TaskMetadata:
+class TaskMetadata(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """How one task stands, and what its owner keeps with it.
 
     `task_data` are bytes that the store does not look into. `created_at`, `updated_at` and `version` are the store's:
     what is given to `store` is replaced by its own clock, and by 1; the version rises with each change.
-    Raises ValueError for an id or a status that is none, ConfigurationError for a name that no task could have.
     """
 
     id: TaskId
     name: str
     status: TaskStatus = TaskStatus.PENDING
-    created_at: datetime = field(default_factory=_now)
-    updated_at: datetime = field(default_factory=_now)
+    created_at: datetime = msgspec.field(default_factory=_now)
+    updated_at: datetime = msgspec.field(default_factory=_now)
     task_data: bytes = b""
     version: int = 0
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "id", TaskId.parse(self.id))
-        object.__setattr__(self, "status", TaskStatus(self.status))
-        check_task_name(self.name, place="TaskMetadata(name=…)")
-        _check_data(self.task_data)
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MetadataChange:
+class MetadataChange(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A change of one record: a legal step to `status`, other `task_data`, or both.
 
     With `version` it is made only if the record is still of that version: a claim on it that others may have taken
@@ -268,25 +261,6 @@ class MetadataChange:
     status: TaskStatus | None = None
     task_data: bytes | None = None
     version: int | None = None
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "id", TaskId.parse(self.id))
-        if self.status is not None:
-            object.__setattr__(self, "status", TaskStatus(self.status))
-        elif self.task_data is None:
-            raise ValueError("a change gives a status, task_data, or both; this one gives neither")
-        if self.task_data is not None:
-            _check_data(self.task_data)
-
-
-def _check_data(value: object) -> None:
-    if not isinstance(value, bytes):
-        raise ArgumentError(
-            f"task_data are bytes, not of type `{type(value).__qualname__}`; encode them first, as in text.encode()",
-            where="task_data",
-            expected="bytes",
-            given=type(value).__qualname__,
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,6 +292,8 @@ class MetadataStore(Store):
 
     Records of finished tasks are forgotten `ttl` seconds after they finished; others are kept until they are deleted.
     The verbs for many take at most MAX_BATCH (else ValueError) and are one step; those for one are calls of them.
+    What is given is checked first: ValueError for an id or a status that is none, ConfigurationError for a name that no
+    task could have, ArgumentError for data that are no bytes.
     """
 
     shared: ClassVar[bool]
@@ -388,9 +364,8 @@ class MetadataStore(Store):
         Raises, with nothing done, MetadataNotFoundError, TransitionError for a step that the table forbids,
         MetadataConflictError when the record is no longer of `version`.
         """
-        return await self._update(
-            MetadataChange(id=TaskId.parse(id), status=status, task_data=task_data, version=version)
-        )
+        change = MetadataChange(id=TaskId.parse(id), status=TaskStatus(status), task_data=task_data, version=version)
+        return await self._update(change)
 
     async def update_data(self, id: AnyId, task_data: bytes, *, version: int | None = None) -> TaskMetadata:
         """Keep other data with a task that stays as it stands. Raises as `update_status` does."""
@@ -410,10 +385,61 @@ class MetadataStore(Store):
 # What every MetadataStore decides alike -------------------------------------------------------------------------------
 
 
-def check_batch(items: Sequence[object]) -> None:
-    """Raise ValueError for more than one step takes."""
+def check_ids(ids: Sequence[TaskId]) -> None:
+    """Raise ValueError for more ids than one step takes, and for what is none."""
+    _check_number(ids)
+    for id in ids:
+        _check_id(id)
+
+
+def check_records(records: Sequence[TaskMetadata]) -> None:
+    """Raise unless these can be stored in one step; see MetadataStore for the errors."""
+    _check_number(records)
+    for record in records:
+        _check_id(record.id)
+        _check_status(record.status)
+        _check_data(record.task_data)
+        check_task_name(record.name, place="TaskMetadata(name=…)")
+
+
+def check_changes(changes: Sequence[MetadataChange]) -> None:
+    """Raise unless these could be made in one step, whatever the records are; see MetadataStore for the errors."""
+    _check_number(changes)
+    for change in changes:
+        _check_id(change.id)
+        if change.status is not None:
+            _check_status(change.status)
+        if change.task_data is not None:
+            _check_data(change.task_data)
+        elif change.status is None:
+            raise ValueError(
+                f"the change of {change.id} gives neither a status nor task_data; give one of them, or both"
+            )
+
+
+def _check_number(items: Sequence[object]) -> None:
     if len(items) > MAX_BATCH:
         raise ValueError(f"{len(items)} records in one call; the most is {MAX_BATCH}, give the rest to another")
+
+
+def _check_id(value: object) -> None:
+    if not isinstance(value, TaskId) or len(value) != 16:
+        raise ValueError(f"{value!r} is no task id; make one by TaskId.new(), or by TaskId.parse(…) from its text")
+
+
+def _check_status(value: object) -> None:
+    if not isinstance(value, TaskStatus):
+        raise ValueError(f"{value!r} is no status; write a TaskStatus, such as TaskStatus.RUNNING")
+
+
+def _check_data(value: object) -> None:
+    if not isinstance(value, bytes):
+        raise ArgumentError(
+            f"task_data are bytes, not of type `{type(value).__qualname__}`; encode them first, as in text.encode()",
+            where="task_data",
+            expected="bytes",
+            given=type(value).__qualname__,
+        )
 
 
 def sources(status: TaskStatus) -> frozenset[TaskStatus]:

@@ -7,6 +7,7 @@ import pytest
 from reinhardt_tasks.backends.memory import InMemoryMetadataStore, MemoryResultBackend
 from reinhardt_tasks.testing.clock import StillClock
 from reinhardt_tasks.testing.conformance import MetadataBench, MetadataConformance, ResultBench, ResultConformance
+from reinhardt_tasks.testing.conformance.metadata_machine import metadata_machine
 
 
 class MemoryResultBench(ResultBench):
@@ -51,3 +52,6 @@ class TestMemoryMetadata(MetadataConformance):
     @pytest.fixture
     def bench(self) -> MemoryMetadataBench:
         return MemoryMetadataBench()
+
+
+TestMemoryMetadataMachine = metadata_machine(MemoryMetadataBench)

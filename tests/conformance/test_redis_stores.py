@@ -7,6 +7,7 @@ import pytest
 from reinhardt_tasks.backends.redis.metadata import RedisMetadataStore
 from reinhardt_tasks.backends.redis.results import RedisResultBackend
 from reinhardt_tasks.testing.conformance import MetadataBench, MetadataConformance, ResultBench, ResultConformance
+from reinhardt_tasks.testing.conformance.metadata_machine import metadata_machine
 from tests.servers import redis
 
 
@@ -50,3 +51,6 @@ class TestRedisMetadata(MetadataConformance):
     @pytest.fixture
     def bench(self) -> RedisMetadataBench:
         return RedisMetadataBench()
+
+
+TestRedisMetadataMachine = metadata_machine(RedisMetadataBench, examples=15)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
+import weakref
 from pathlib import Path
 
 import pytest
@@ -9,6 +12,7 @@ import pytest
 from reinhardt_tasks.backends.sqlite import SqliteMetadataStore, SqliteResultBackend
 from reinhardt_tasks.testing.clock import StillClock
 from reinhardt_tasks.testing.conformance import MetadataBench, MetadataConformance, ResultBench, ResultConformance
+from reinhardt_tasks.testing.conformance.metadata_machine import metadata_machine
 
 
 class SqliteResultBench(ResultBench):
@@ -34,12 +38,13 @@ class TestSqliteResults(ResultConformance):
 class SqliteMetadataBench(MetadataBench):
     """As SqliteResultBench."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, durability: str = "full") -> None:
         self.path = path
+        self.durability = durability
         self.clock = StillClock()
 
     def connect(self, **options) -> SqliteMetadataStore:
-        return SqliteMetadataStore(self.path, clock=self.clock, **options)
+        return SqliteMetadataStore(self.path, durability=self.durability, clock=self.clock, **options)
 
     async def advance(self, seconds: float) -> None:
         self.clock.advance(seconds)
@@ -49,3 +54,14 @@ class TestSqliteMetadata(MetadataConformance):
     @pytest.fixture
     def bench(self, tmp_path: Path) -> SqliteMetadataBench:
         return SqliteMetadataBench(tmp_path / "metadata.db")
+
+
+def passing_bench() -> SqliteMetadataBench:
+    """A bench whose file goes with it."""
+    directory = tempfile.mkdtemp(prefix="reinhardt-tasks-")
+    bench = SqliteMetadataBench(Path(directory, "metadata.db"), durability="off")
+    weakref.finalize(bench, shutil.rmtree, directory, ignore_errors=True)
+    return bench
+
+
+TestSqliteMetadataMachine = metadata_machine(passing_bench, examples=15)

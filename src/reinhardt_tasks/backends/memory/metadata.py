@@ -6,8 +6,9 @@ import copy
 import heapq
 import time
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import replace
 from typing import ClassVar, Self
+
+from msgspec.structs import replace
 
 from reinhardt_tasks.backends.memory.shelf import Shelf
 from reinhardt_tasks.errors import MetadataNotFoundError, TaskError
@@ -20,7 +21,9 @@ from reinhardt_tasks.stores import (
     MetadataStore,
     Sought,
     TaskMetadata,
-    check_batch,
+    check_changes,
+    check_ids,
+    check_records,
     moment,
     patience,
     refusal,
@@ -52,25 +55,25 @@ class InMemoryMetadataStore(MetadataStore):
 
     async def store_many(self, records: Sequence[TaskMetadata]) -> list[bool]:
         """See MetadataStore.store_many."""
-        check_batch(records)
+        check_records(records)
         with self._shelf.step():
             return [self._store(record) for record in records]
 
     async def get_many(self, ids: Sequence[TaskId]) -> list[TaskMetadata | None]:
         """See MetadataStore.get_many."""
-        check_batch(ids)
+        check_ids(ids)
         with self._shelf.step():
             return [self._shelf.find(id) for id in ids]
 
     async def update_many(self, changes: Sequence[MetadataChange]) -> list[TaskMetadata | TaskError]:
         """See MetadataStore.update_many."""
-        check_batch(changes)
+        check_changes(changes)
         with self._shelf.step():
             return [self._change(change) for change in changes]
 
     async def delete_many(self, ids: Sequence[TaskId]) -> list[bool]:
         """See MetadataStore.delete_many."""
-        check_batch(ids)
+        check_ids(ids)
         with self._shelf.step():
             for id in ids:
                 self._shelf.ring(id)

@@ -20,7 +20,9 @@ from reinhardt_tasks.stores import (
     MetadataStore,
     Sought,
     TaskMetadata,
-    check_batch,
+    check_changes,
+    check_ids,
+    check_records,
     moment,
     patience,
     refusal,
@@ -60,7 +62,7 @@ class RedisMetadataStore(OnServer, MetadataStore):
 
     async def store_many(self, records: Sequence[TaskMetadata]) -> list[bool]:
         """See MetadataStore.store_many. Also forgets some of what is over."""
-        check_batch(records)
+        check_records(records)
         parts: list[Part] = [self._ttl]
         for record in records:
             parts += (record.id, record.name, CODES[record.status], record.task_data)
@@ -68,7 +70,7 @@ class RedisMetadataStore(OnServer, MetadataStore):
 
     async def get_many(self, ids: Sequence[TaskId]) -> list[TaskMetadata | None]:
         """See MetadataStore.get_many. Where that is much, it comes in several answers, each of one moment."""
-        check_batch(ids)
+        check_ids(ids)
         records: list[TaskMetadata | None] = []
         while len(records) < len(ids):
             rows = await self._link.call("metadata_get", *ids[len(records) :])
@@ -77,7 +79,7 @@ class RedisMetadataStore(OnServer, MetadataStore):
 
     async def update_many(self, changes: Sequence[MetadataChange]) -> list[TaskMetadata | TaskError]:
         """See MetadataStore.update_many. Also forgets some of what is over."""
-        check_batch(changes)
+        check_changes(changes)
         parts: list[Part] = [self._ttl]
         for change in changes:
             parts += _as_parts(change)
@@ -86,7 +88,7 @@ class RedisMetadataStore(OnServer, MetadataStore):
 
     async def delete_many(self, ids: Sequence[TaskId]) -> list[bool]:
         """See MetadataStore.delete_many."""
-        check_batch(ids)
+        check_ids(ids)
         return [bool(there) for there in await self._link.call("metadata_delete", *ids, replicate=True)]
 
     async def find(

@@ -23,7 +23,9 @@ from reinhardt_tasks.stores import (
     MetadataStore,
     Sought,
     TaskMetadata,
-    check_batch,
+    check_changes,
+    check_ids,
+    check_records,
     moment,
     patience,
     refusal,
@@ -67,7 +69,7 @@ class SqliteMetadataStore(OnFile, MetadataStore):
 
     async def store_many(self, records: Sequence[TaskMetadata]) -> list[bool]:
         """See MetadataStore.store_many. Also forgets some of what is over."""
-        check_batch(records)
+        check_records(records)
 
         def work(store: Store) -> list[bool]:
             store.run(_SQL["forget"], store.now)
@@ -77,7 +79,7 @@ class SqliteMetadataStore(OnFile, MetadataStore):
 
     async def get_many(self, ids: Sequence[TaskId]) -> list[TaskMetadata | None]:
         """See MetadataStore.get_many."""
-        check_batch(ids)
+        check_ids(ids)
         asked = [(id, self._settings.clock()) for id in ids]
         rows = await self._open_engine.read(lambda connection: connection.executemany(_SQL["get"], asked).fetchall())
         records = {record.id: record for record in map(_record, rows)}
@@ -85,7 +87,7 @@ class SqliteMetadataStore(OnFile, MetadataStore):
 
     async def update_many(self, changes: Sequence[MetadataChange]) -> list[TaskMetadata | TaskError]:
         """See MetadataStore.update_many. Also forgets some of what is over."""
-        check_batch(changes)
+        check_changes(changes)
 
         def work(store: Store) -> list[TaskMetadata | TaskError]:
             store.run(_SQL["forget"], store.now)
@@ -95,7 +97,7 @@ class SqliteMetadataStore(OnFile, MetadataStore):
 
     async def delete_many(self, ids: Sequence[TaskId]) -> list[bool]:
         """See MetadataStore.delete_many."""
-        check_batch(ids)
+        check_ids(ids)
         return await self._open_engine.write(lambda store: [_remove(store, id) for id in ids])
 
     async def find(

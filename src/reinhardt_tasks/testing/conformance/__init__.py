@@ -24,6 +24,8 @@ Their `connect` is given the options that the store is to be made with:
     class MyBench(ResultBench):
         def connect(self, **options) -> MyResultBackend:
             return MyResultBackend(self.url, **options)
+
+`metadata_machine.metadata_machine(MyBench)` is the state machine of metadata stores.
 """
 
 import pytest
@@ -45,6 +47,7 @@ pytest.register_assert_rewrite(
             "locks",
             "machine",
             "metadata",
+            "metadata_machine",
             "model",
             "moving",
             "operators",

@@ -262,9 +262,9 @@ class StoredErrors:
         except ValueError as error:
             await stage.store.store_error(id, error)
         reader = await stage.another()
-        for ask in (reader.get_result(id), reader.wait(id, 0)):
+        for ask in (reader.get_result, reader.wait):
             with pytest.raises(ExecutionFailedError, match="ValueError: what was wrong") as caught:
-                await ask
+                await ask(id)
             assert (caught.value.task_id, caught.value.error_type) == (str(id), "ValueError")
             assert caught.value.error_message == r"what was wrong \ud800"
             assert 'raise ValueError("what was wrong' in caught.value.traceback_text
