@@ -17,6 +17,7 @@
 --   opening    set     workflows started whose list `opening:<workflow>` is still being worked off
 --   children   hash    id → the ids of those that were put to wait for it, one after the other, 16 bytes each
 --   fans       hash    number → an end that not all children have been told of yet (see endings)
+--   revivals   hash    number → ids of dependents that are still to come back (see revival)
 --   parked:<workflow>  set  finished ids kept for the sake of a workflow that still runs
 --   unparked   set     workflows that have ended and whose `parked:<workflow>` is still being worked off
 --   uniques    hash    task name \0 unique key → id of the last message that held it
