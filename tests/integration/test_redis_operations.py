@@ -158,6 +158,22 @@ async def test_a_list_that_matches_nothing_ends(server):
         assert meter.calls == 2
 
 
+async def test_a_workflow_is_listed_at_once_under_many_messages(server):
+    """Page by page, newest first, however many others there are; it is told apart from the one before and after."""
+    async with opened(server) as backend:
+        flows = sorted(TaskId.new() for _ in range(3))
+        members = {flow: await put_new(backend, 25, workflow=flow) for flow in flows}
+        await put_new(backend, MANY)
+        await backend.find(workflow=flows[0])  # the server knows the script by now
+        meter = Meter(server)
+        pages = [await backend.find(workflow=flows[1], limit=10)]
+        while pages[-1]:
+            pages.append(await backend.find(workflow=flows[1], limit=10, before=pages[-1][-1].id))
+        assert [len(page) for page in pages] == [10, 10, 5, 0]
+        assert [record.id for page in pages for record in page] == sorted(ids(members[flows[1]]), reverse=True)
+        assert meter.calls == 4
+
+
 async def test_the_unfinished_are_found_at_once_under_finished_ones(server):
     """However they wait: for their time, for a parent, for their workflow's start, for a retry, in line or running."""
     async with opened(server) as backend:

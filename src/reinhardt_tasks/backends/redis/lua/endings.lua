@@ -464,6 +464,7 @@ function endings.forget(entries)
   for _, entry in ipairs(entries) do
     if entry.facts.workflow then
       store.set('parked:' .. entry.facts.workflow)[entry.id] = false
+      store.zset('flows')[entry.facts.workflow .. entry.id] = false
     end
     if store.has(entry, MARK.KEEPS) then
       store.set('unparked')[entry.id] = true

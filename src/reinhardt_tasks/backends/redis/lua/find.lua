@@ -107,7 +107,9 @@ local listed
 
 -- The next `count` ids below `below`, fewer at the end.
 local function block(count)
-  if source ~= 'few' then
+  if source == 'flow' then
+    return reading.newest_of(workflow, below, count)
+  elseif source ~= 'few' then
     return reading.newest(source, below, count)
   end
   local ids = {}
@@ -124,7 +126,9 @@ local there = source == '' and total() or false
 if there == 0 then
   return {false, source, 0, 0}
 end
-if source == '' or source == 'few' then
+if workflow then
+  source = 'flow'
+elseif source == '' or source == 'few' then
   listed = few()
   source = listed and 'few' or bit.band(bits, FALLEN) == bits and 'fallen' or 'ids'
 end

@@ -131,6 +131,9 @@ local function line_up(entry)
   if entry.key then
     store.hash('uniques')[entry.key] = entry.id
   end
+  if facts.workflow then
+    store.zset('flows')[facts.workflow .. entry.id] = 0
+  end
   if facts.held and facts.workflow then
     store.zset('held')[entry.id] = store.now + HELD_TTL
     store.command('RPUSH', 'held:' .. facts.workflow, entry.id)

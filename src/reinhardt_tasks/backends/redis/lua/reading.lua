@@ -104,3 +104,13 @@ end
 function reading.newest(word, below, count)
   return redis.call('ZREVRANGEBYLEX', KEYS[1] .. word, below == '' and '+' or '(' .. below, '-', 'LIMIT', 0, count)
 end
+
+-- As `newest`, of the messages that belong to a workflow.
+function reading.newest_of(workflow, below, count)
+  local from = below == '' and '[' .. workflow .. ('\255'):rep(16) or '(' .. workflow .. below
+  local ids = redis.call('ZREVRANGEBYLEX', KEYS[1] .. 'flows', from, '[' .. workflow, 'LIMIT', 0, count)
+  for n = 1, #ids do
+    ids[n] = ids[n]:sub(17)
+  end
+  return ids
+end

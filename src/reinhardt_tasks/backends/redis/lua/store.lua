@@ -14,6 +14,7 @@
 --   later      zset    ids by run_at          ended   zset  finished ids by when their result or record is over
 --   held       zset    held ids by when they are dropped; `held:<workflow>` list of those ids in order of their put
 --   blocked    set     ids that wait for parents
+--   flows      zset    workflow .. id of each message that belongs to a workflow, score 0
 --   opening    set     workflows started whose list `opening:<workflow>` is still being worked off
 --   children   hash    id → the ids of those that were put to wait for it, one after the other, 16 bytes each
 --   fans       hash    number → an end that not all children have been told of yet (see endings)
