@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from reinhardt_tasks.backends.redis.metadata import RedisMetadataStore
-from reinhardt_tasks.backends.redis.results import RedisResultBackend
+from reinhardt_tasks.backends.redis import RedisMetadataStore, RedisResultBackend
 from reinhardt_tasks.testing.conformance import MetadataBench, MetadataConformance, ResultBench, ResultConformance
 from reinhardt_tasks.testing.conformance.metadata_machine import metadata_machine
 from tests.servers import redis
