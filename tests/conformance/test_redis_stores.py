@@ -7,22 +7,22 @@ import pytest
 from reinhardt_tasks.backends.redis import RedisMetadataStore, RedisResultBackend
 from reinhardt_tasks.testing.conformance import MetadataBench, MetadataConformance, ResultBench, ResultConformance
 from reinhardt_tasks.testing.conformance.metadata_machine import metadata_machine
-from tests.servers import redis
+from tests.servers.redis import fresh_prefix, shared
 
 
 class RedisResultBench(ResultBench):
     """Keys of its own on the server of this test process, whose clock is moved."""
 
     def __init__(self) -> None:
-        self.server = redis.shared()
-        self.prefix = redis.fresh_prefix()
+        self.server = shared()
+        self.prefix = fresh_prefix()
         self.patience = self.server.patience
 
     def connect(self, **options) -> RedisResultBackend:
         return RedisResultBackend(self.server.url(), prefix=self.prefix, **options)
 
     async def advance(self, seconds: float) -> None:
-        self.server.advance(seconds)
+        await self.server.let_pass(seconds)
 
 
 class TestRedisResults(ResultConformance):
@@ -35,15 +35,15 @@ class RedisMetadataBench(MetadataBench):
     """As RedisResultBench."""
 
     def __init__(self) -> None:
-        self.server = redis.shared()
-        self.prefix = redis.fresh_prefix()
+        self.server = shared()
+        self.prefix = fresh_prefix()
         self.patience = self.server.patience
 
     def connect(self, **options) -> RedisMetadataStore:
         return RedisMetadataStore(self.server.url(), prefix=self.prefix, **options)
 
     async def advance(self, seconds: float) -> None:
-        self.server.advance(seconds)
+        await self.server.let_pass(seconds)
 
 
 class TestRedisMetadata(MetadataConformance):

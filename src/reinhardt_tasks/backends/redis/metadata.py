@@ -10,7 +10,7 @@ from reinhardt_tasks.backends.redis import place
 from reinhardt_tasks.backends.redis.connection import Part
 from reinhardt_tasks.backends.redis.onserver import OnServer
 from reinhardt_tasks.backends.redis.reading import CODES, STATUSES
-from reinhardt_tasks.errors import MetadataNotFoundError, TaskError
+from reinhardt_tasks.errors import BackendFullError, MetadataNotFoundError, TaskError
 from reinhardt_tasks.identity import AnyId, TaskId
 from reinhardt_tasks.message import DEAD_LETTER_TTL
 from reinhardt_tasks.retry import Seconds
@@ -61,12 +61,19 @@ class RedisMetadataStore(OnServer, MetadataStore):
         return self._unopened()
 
     async def store_many(self, records: Sequence[TaskMetadata]) -> list[bool]:
-        """See MetadataStore.store_many. Also forgets some of what is over."""
+        """See MetadataStore.store_many. Also forgets some of what is over, more of it where memory is full."""
         check_records(records)
         parts: list[Part] = [self._ttl]
         for record in records:
             parts += (record.id, record.name, CODES[record.status], record.task_data)
-        return [bool(stored) for stored in await self._link.call("metadata_store", *parts, replicate=True)]
+        while True:
+            try:
+                answer = await self._link.call("metadata_store", *parts, replicate=True)
+            except BackendFullError:
+                if not await self._link.call("metadata_forget", replicate=True):
+                    raise
+            else:
+                return [bool(stored) for stored in answer]
 
     async def get_many(self, ids: Sequence[TaskId]) -> list[TaskMetadata | None]:
         """See MetadataStore.get_many. Where that is much, it comes in several answers, each of one moment."""

@@ -71,14 +71,18 @@ function metadata.drop(entry)
   metadata.touch(entry)
 end
 
--- Take some of the records away that are over.
+-- Take some of the records away that are over; answers how many.
 function metadata.forget()
-  local ids = redis.call('ZRANGEBYSCORE', ENDING, '-inf', string.format('%.17g', metadata.now), 'LIMIT', 0, FORGOTTEN_AT_ONCE)
+  local count = 0
+  local now = string.format('%.17g', metadata.now)
+  local ids = redis.call('ZRANGEBYSCORE', ENDING, '-inf', now, 'LIMIT', 0, FORGOTTEN_AT_ONCE)
   for _, entry in ipairs(metadata.load(ids)) do
     if not entry.there then
       metadata.drop(entry)
+      count = count + 1
     end
   end
+  return count
 end
 
 -- What is kept with an entry.
@@ -141,8 +145,23 @@ local function note_kept(entry)
   end
 end
 
+local REMOVING, ADDING = {'HDEL', 'ZREM'}, {'HSET', 'ZADD'}
+
+local function run_all(kinds)
+  for _, kind in ipairs(kinds) do
+    for _, words in pairs(commands) do
+      if words[1] == kind then
+        run(words)
+      end
+    end
+  end
+end
+
 -- Write what was touched, and tell those who wait. Nothing is written before.
-function metadata.commit()
+--
+-- What is written first decides on servers without flags what happens when memory is full: a removing command lets the
+-- script go on, as `despite_full` asks for; any other stops it, with nothing done.
+function metadata.commit(despite_full)
   for _, entry in ipairs(touched) do
     if entry.gone then
       note_gone(entry)
@@ -150,13 +169,13 @@ function metadata.commit()
       note_kept(entry)
     end
   end
-  -- Removing commands first: on servers without flags they let the script go on when memory is full.
-  for _, command in ipairs({'HDEL', 'ZREM', 'HSET', 'ZADD'}) do
-    for _, words in pairs(commands) do
-      if words[1] == command then
-        run(words)
-      end
-    end
+  if despite_full then
+    redis.call('DEL', KEYS[1] .. 'metadata:nothing')
+    run_all(REMOVING)
+    run_all(ADDING)
+  else
+    run_all(ADDING)
+    run_all(REMOVING)
   end
   for _, entry in ipairs(touched) do
     if entry.gone or entry.ended then

@@ -1,5 +1,6 @@
 -- Forget records.
 -- include: metadata
+-- flags: allow-oom
 --
 -- ARGV: ids
 -- Answers for each whether there was one: 1 or 0.
@@ -11,5 +12,5 @@ for n, entry in ipairs(metadata.load(ARGV)) do
     metadata.drop(entry)
   end
 end
-metadata.commit()
+metadata.commit(true)
 return answer

@@ -31,5 +31,5 @@ for n, entry in ipairs(metadata.load(ids)) do
     answer[n][3] = metadata.row(entry, given == '' and metadata.data(entry) or '')
   end
 end
-metadata.commit()
+metadata.commit(true)
 return answer
