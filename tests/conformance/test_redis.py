@@ -11,10 +11,11 @@ from reinhardt_tasks.backends.redis import RedisTaskBackend
 from reinhardt_tasks.testing.conformance import BackendConformance, Bench, Feature
 from reinhardt_tasks.testing.conformance.machine import conformance_machine
 from tests.servers.redis import RedisServer, SharedRedis, fresh_prefix, shared
+from tests.servers.rights import login
 
 
 class RedisBench(Bench):
-    """A prefix of its own on a server. Instances share nothing but that."""
+    """A prefix of its own on a server, as a user with no more rights than needed. Instances share nothing but that."""
 
     lacks = (Feature.CONNECTIONS,)
 
@@ -25,7 +26,7 @@ class RedisBench(Bench):
         self.prefix = fresh_prefix()
 
     def connect(self) -> RedisTaskBackend:
-        return RedisTaskBackend(self.server.url(), prefix=self.prefix)
+        return RedisTaskBackend(self.server.url(**login(self.server)), prefix=self.prefix)
 
     async def advance(self, seconds: float) -> None:
         await self.server.let_pass(seconds)

@@ -47,12 +47,16 @@ _CODES: Final[tuple[tuple[type[Exception], str], ...]] = (
 _CODE: Final = re.compile(r"(?:^|@user_script: ?\d+: -?)([A-Z]{3,}) ")
 """At the start, or, before 7.0, behind the place in the script where it arose."""
 
+_NO_RIGHT_IN_SCRIPT: Final = re.compile(r"The user executing the script can't|ACL failure in script")
+
 
 def code_of(error: BaseException) -> str:
     """The word that an error reply begins with, such as READONLY; empty where it has none."""
     for kind, code in _CODES:
         if isinstance(error, kind):
             return code
+    if _NO_RIGHT_IN_SCRIPT.search(str(error)):
+        return "NOPERM"
     found = _CODE.findall(str(error))
     return found[-1] if found else ""
 
