@@ -137,13 +137,12 @@ def reports(reports: Iterable[Report]) -> list[Part]:
 
 
 def outcomes(outcomes: Iterable[Outcome]) -> list[Part]:
-    """Outcomes, two arguments each."""
-    parts: list[Part] = []
-    for outcome in outcomes:
-        number = _number(outcome.number)
-        parts.append(_pack_outcome(outcome.id, number, outcome.kind, outcome.unknown, outcome.delay))
-        parts.append(outcome.payload)
-    return parts
+    """Outcomes, an argument each."""
+    return [
+        _pack_outcome(outcome.id, _number(outcome.number), outcome.kind, outcome.unknown, outcome.delay)
+        + outcome.payload
+        for outcome in outcomes
+    ]
 
 
 def _number(number: int) -> int:
@@ -163,10 +162,13 @@ def orders(answer: list[int | bytes]) -> Orders:
 
 
 def claims(answer: list[bytes]) -> list[Claim]:
-    """What a worker is given: for each claim the id, what was put, and the state."""
+    """What a worker is given: for each claim the id, what was put, and the state, empty for a plain first run."""
     given: list[Claim] = []
     fields = iter(answer)
     for id, put, state in zip(fields, fields, fields, strict=True):
+        if not state:
+            given.append(Claim(TaskId(id), 1, put[_body_at(put) :]))
+            continue
         marks, losses, attempts, unknowns, number, run_at = _read_state(state)
         moment = run_at if marks & _TIMED else None
         given.append(Claim(TaskId(id), number, put[_body_at(put) :], attempts, losses, unknowns, moment))

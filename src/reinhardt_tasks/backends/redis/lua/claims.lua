@@ -1,5 +1,5 @@
 -- Giving messages to workers.
--- include: leases
+-- include: leases, quick
 
 local claims = {}
 
@@ -11,43 +11,39 @@ local function paused_queues()
   return paused
 end
 
--- Give an entry to `worker`; answers its state.
-local function give(entry, worker)
+-- Give an entry that stood at `place` to `worker`; answers its state.
+local function give(entry, place, worker)
   store.become(entry, STATUS.RUNNING)
-  entry.number, entry.worker, entry.started_at = entry.number + 1, worker, store.now
+  entry.number, entry.worker, entry.started_at, entry.place = entry.number + 1, worker, store.now, place
   if store.has(entry, MARK.PROGRESS) then
     store.hash('progress')[entry.id] = false
     store.unmark(entry, MARK.PROGRESS)
   end
+  store.set('claims:' .. worker)[entry.id] = true
   return store.freeze(entry)
 end
 
--- Give what was taken from the line to `worker`, appending {id, what was put, state} each to `answer`.
+-- Give what was taken from the line to `worker`, appending {id, what was put, state} each to `answer`. The state is left
+-- empty for a plain message in its first run.
 local function give_all(taken, worker, answer)
   local ids = {}
-  for n = 1, #taken do
-    ids[n] = taken[n][1]
+  for n = 1, #taken, 4 do
+    ids[#ids + 1] = taken[n]
   end
   local states, values = store.read('states', ids), store.read('messages', ids)
-  local held, written = store.set('claims:' .. worker), store.hash('states')
+  local tail, at = quick.tail(worker), #answer
   for n = 1, #ids do
-    local id, item = ids[n], taken[n]
-    local entry, state = store.entries[id], nil
-    if not entry and not states[n] and values[n]:byte(9) == 0 then
-      store.count(item[2], STATUS.PENDING, -1)
-      store.count(item[2], STATUS.RUNNING, 1)
-      state = store.first_state(item[2], item[3], item[4], worker)
-      written[id] = state
-    else
-      entry = entry or states[n] and store.thaw(id, states[n]) or store.begin(id, values[n])
-      store.entries[id] = entry
-      entry.place = item[4]
-      state = give(entry, worker)
+    local id, value, state = ids[n], values[n], ''
+    if value then
+      local queue, level, score = taken[4 * n - 2], taken[4 * n - 1], taken[4 * n]
+      if not states[n] and value:byte(9) == 0 and not store.entries[id] then
+        quick.give(id, queue, level, score, tail)
+      else
+        state = give(store.load({id})[1], score - level * LEVEL, worker)
+      end
+      answer[at + 1], answer[at + 2], answer[at + 3] = id, value, state
+      at = at + 3
     end
-    held[id] = true
-    answer[#answer + 1] = id
-    answer[#answer + 1] = values[n]
-    answer[#answer + 1] = state
   end
 end
 
@@ -102,7 +98,7 @@ function claims.claim(worker, want, queues, alone, answer)
     return
   end
   give_all(taken, worker, answer)
-  local entry = store.entries[taken[1][1]]
+  local entry = store.entries[taken[1]]
   if entry and entry.losses > 0 then
     store.hash('worker:' .. worker).alone = entry.id
   end

@@ -12,7 +12,7 @@
 -- `endings.budget` children. The rest stands in `fans` (number → status | parent | its name | ids of the children), and
 -- is told by the next exchanges and sweeps; until then these children wait.
 
-local endings = {budget = 500}
+local endings = {budget = 500, orphaned = {}}
 local finished, linked = {}, {}
 
 -- The encoded ErrorRecord.
@@ -101,12 +101,13 @@ function endings.finish(entry, status, payload)
   finished[#finished + 1] = entry
 end
 
--- Cancel an entry because a parent of it has failed or was cancelled.
+-- Cancel an entry because a parent of it has failed or was cancelled. `endings.orphaned` lists those of this unit.
 function endings.orphan(entry, parent, name, status)
   local word = status == STATUS.FAILURE and 'failure' or 'cancelled'
   local text = 'message ' .. endings.text(parent) .. ' (' .. name .. '), which it waits for, ended as ' .. word
   endings.finish(entry, STATUS.CANCELLED, endings.error('TaskCancelledError', text, 'parent_failed'))
   store.mark(entry, MARK.ORPHANED)
+  endings.orphaned[#endings.orphaned + 1] = entry
 end
 
 -- Telling the children ------------------------------------------------------------------------------------------------

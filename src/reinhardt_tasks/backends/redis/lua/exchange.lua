@@ -4,11 +4,12 @@
 --
 -- ARGV: worker, sequence, want, whether it is awake (0 or 1: it may still stand among the sleepers), number of queues
 -- (-1: all), number of held ids (-1: no repeat), number of reports; then the queues, the held ids, {token, progress} of
--- each report, {token with kind, whether unknown, and delay, payload} of each outcome. A token is the id (16 bytes) and
--- the number of the claim (4 bytes).
--- Answers {what the fence says, a byte for each outcome, orders (see leases.orders), claims: id, what was put, state, …}.
+-- each report, and the outcomes: token | kind | whether unknown (a byte each) | delay (8 bytes) | payload. A token is the
+-- id (16 bytes) and the number of the claim (4 bytes).
+-- Answers {what the fence says, a byte for each outcome, orders (see leases.orders), claims: id, what was put, state
+-- ('' in the first run of a plain message), …}.
 
-local SETTLED, ALREADY, LOST = '\0', '\1', '\2'
+local DONE, ALREADY, LOST = '\0', '\1', '\2'
 local SUCCESS, FAILURE, RETRY, CANCELLED = 0, 1, 2, 4
 local ENDS = {[SUCCESS] = STATUS.SUCCESS, [FAILURE] = STATUS.FAILURE, [CANCELLED] = STATUS.CANCELLED}
 local worker = ARGV[1]
@@ -64,27 +65,57 @@ local function settle(entry, number, kind, unknown, delay, payload)
   else
     run_again(entry, kind, delay, payload)
   end
-  return SETTLED
+  return DONE
 end
 
-local function load_all()
+-- Settle what goes the short way; `said` gets the answers.
+local function settle_quickly(said)
+  local ids = {}
+  for n = 1, #outcomes do
+    ids[n] = outcomes[n]:sub(1, 16)
+  end
+  local states, seen, tail = store.read('states', ids), {}, quick.tail(worker)
+  local links = redis.call('EXISTS', KEYS[1] .. 'children') == 1 and store.read('children', ids) or {}
+  for n = 1, #outcomes do
+    local id, told = ids[n], outcomes[n]
+    if not seen[id] and states[n] and not links[n] and told:byte(21) == SUCCESS and #told <= 30 + SHORTEST
+      and quick.settle(id, states[n], told, tail) then
+      said[n] = DONE
+    end
+    seen[id] = true
+  end
+  quick.write_ends(worker)
+end
+
+local function settle_all()
+  local said, ids = {}, {}
+  settle_quickly(said)
+  for n = 1, #outcomes do
+    if not said[n] then
+      ids[#ids + 1] = outcomes[n]:sub(1, 16)
+    end
+  end
+  store.load(ids)
+  for n = 1, #outcomes do
+    if not said[n] then
+      local id, number, kind, unknown, delay, at = struct.unpack('>c16IBBd', outcomes[n])
+      said[n] = settle(store.entries[id], number, kind, unknown, delay, outcomes[n]:sub(at))
+    end
+  end
+  return table.concat(said)
+end
+
+-- Note what the worker tells of the progress of what it runs.
+local function note_all()
   local ids = {}
   for n = 1, #reports, 2 do
     ids[#ids + 1] = reports[n]:sub(1, 16)
   end
-  for n = 1, #outcomes, 2 do
-    ids[#ids + 1] = outcomes[n]:sub(1, 16)
-  end
   store.load(ids)
-end
-
-local function settle_all()
-  local said = {}
-  for n = 1, #outcomes, 2 do
-    local id, number, kind, unknown, delay = struct.unpack('>c16IBBd', outcomes[n])
-    said[#said + 1] = settle(store.entries[id], number, kind, unknown, delay, outcomes[n + 1])
+  for n = 1, #reports, 2 do
+    local id, number = struct.unpack('>c16I', reports[n])
+    leases.note(worker, store.entries[id], number, reports[n + 1])
   end
-  return table.concat(said)
 end
 
 local record = redis.call('HMGET', KEYS[1] .. 'worker:' .. worker, 'beat_at', 'draining', 'sequence', 'alone')
@@ -93,11 +124,7 @@ local current = tonumber(ARGV[2]) >= tonumber(record[3] or 0)
 local given = {}
 
 store.despite_full()
-load_all()
-for n = 1, #reports, 2 do
-  local id, number = struct.unpack('>c16I', reports[n])
-  leases.note(worker, store.entries[id], number, reports[n + 1])
-end
+note_all()
 local said = settle_all()
 endings.tell()
 endings.go_on()
@@ -111,6 +138,7 @@ if registered then
     claims.claim(worker, tonumber(ARGV[3]), queues, record[4], given)
   end
 end
+quick.write_claims(worker)
 store.commit()
 if ARGV[4] == '1' then
   bells.off(worker)

@@ -82,12 +82,13 @@ end
 
 -- Choosing ------------------------------------------------------------------------------------------------------------
 
--- Whether a cursor has a message under it; reads up to `count` more where it has come to the end of what was read.
-local function reach(cursor, count)
+-- Whether a cursor has a message under it. Reads more where it has come to the end of what was read, twice as much each
+-- time, up to `most`.
+local function reach(cursor, most)
   if not cursor.items[cursor.at] and not cursor.dry then
-    local first = cursor.read
+    local first, count = cursor.read, math.min(cursor.chunk, most)
     cursor.items = redis.call('ZRANGE', KEYS[1] .. cursor.word, first, first + count - 1, 'WITHSCORES')
-    cursor.at, cursor.read = 1, first + #cursor.items / 2
+    cursor.at, cursor.read, cursor.chunk = 1, first + #cursor.items / 2, 2 * count
     cursor.dry = #cursor.items < 2 * count
   end
   local score = cursor.items[cursor.at + 1]
@@ -101,7 +102,7 @@ end
 
 -- What `ready` or `suspects` has for a worker that serves `queues` (nil: all) but those in `paused`: a cursor for each
 -- queue that is not empty.
-local function cursors(kind, queues, paused, count)
+local function cursors(kind, queues, paused, want)
   local index = kind == 'ready' and 'queues' or 'suspected'
   store.flush(index)
   local names, found, seen = queues or redis.call('SMEMBERS', KEYS[1] .. index), {}, {}
@@ -111,8 +112,11 @@ local function cursors(kind, queues, paused, count)
       seen[queue] = true
       local word = kind .. ':' .. queue
       store.flush(word)
-      local cursor = {queue = queue, word = word, order = queues and n or 0, items = {}, at = 1, read = 0, taken = 0}
-      if reach(cursor, #names == 1 and count or 1) then
+      local cursor = {
+        queue = queue, word = word, order = queues and n or 0,
+        items = {}, at = 1, read = 0, chunk = #names == 1 and want or 8, taken = 0,
+      }
+      if reach(cursor, want) then
         found[#found + 1] = cursor
       elseif not queues then
         store.set(index)[queue] = false
@@ -155,15 +159,17 @@ end
 -- Whether what `line.first` found in one place comes before what it found in another.
 line.before = before
 
--- The next `want` messages, {id, queue, priority, place} each. Commit takes them out of the line.
+-- The next `want` messages, four values each: id, queue, level (9 - priority), score. Commit takes them out of the line.
 function line.take(kind, want, queues, paused)
-  local among, taken, drawn = cursors(kind, queues, paused, want), {}, {}
-  while #taken < want and among[1] do
+  local among, taken, left, drawn = cursors(kind, queues, paused, want), {}, want, {}
+  while left > 0 and among[1] do
     local cursor, number = best(among)
-    taken[#taken + 1] = {cursor.items[cursor.at], cursor.queue, 9 - cursor.level, cursor.score - cursor.level * LEVEL}
-    cursor.at, cursor.taken = cursor.at + 2, cursor.taken + 1
+    local n = #taken
+    taken[n + 1], taken[n + 2] = cursor.items[cursor.at], cursor.queue
+    taken[n + 3], taken[n + 4] = cursor.level, cursor.score
+    cursor.at, cursor.taken, left = cursor.at + 2, cursor.taken + 1, left - 1
     drawn[cursor] = true
-    if #taken < want and not reach(cursor, math.min(32, want)) then
+    if left > 0 and not reach(cursor, left) then
       table.remove(among, number)
     end
   end

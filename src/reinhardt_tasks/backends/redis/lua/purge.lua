@@ -77,9 +77,8 @@ local function choose_cancelled()
   if not reading.asks(bits, STATUS.PENDING) then
     return
   end
-  for _, entry in pairs(store.entries) do
-    local fresh = entry and entry.finished_at == store.now and store.has(entry, MARK.ORPHANED)
-    if fresh and entry.queue == queue and not chosen[entry.id] then
+  for _, entry in ipairs(endings.orphaned) do
+    if entry.queue == queue and not chosen[entry.id] then
       doomed[#doomed + 1] = entry
     end
   end

@@ -200,12 +200,6 @@ function store.freeze(entry)
     entry.run_at or 0, #entry.queue, entry.queue, #entry.worker, entry.worker) .. tail
 end
 
--- The state of a plain message in its first run.
-function store.first_state(queue, priority, place, worker)
-  return struct.pack(STATE, STATUS.RUNNING, 0, priority, 0, 0, 0, 1, 0, place, store.now, store.now, 0, 0,
-    #queue, queue, #worker, worker)
-end
-
 -- The entries of `ids`, false where one is unknown. Each id has one table in a unit of work.
 function store.load(ids)
   local entries, wanted, untouched, found = store.entries, {}, {}, {}
