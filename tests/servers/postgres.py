@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psycopg
@@ -30,20 +31,27 @@ class PostgresServer(ServerProcess):
     """A server of its own, on loopback; whoever comes is `postgres`, without a password.
 
     `settings` are lines of its configuration (`{"max_connections": "20"}`). `fsync=False` keeps it from waiting for the
-    disk. `clock=True` gives it a clock of its own, moved by `advance`.
+    disk. `clock=True` gives it a clock of its own, moved by `advance`; one that is `still` moves by nothing else, and
+    nothing times out there.
 
     Raises MissingServerError where the programs, or libfaketime, are missing.
     """
 
     def __init__(
-        self, settings: Mapping[str, str] | None = None, *, fsync: bool = False, clock: bool = False
+        self,
+        settings: Mapping[str, str] | None = None,
+        *,
+        fsync: bool = False,
+        clock: bool = False,
+        still: bool = False,
     ) -> None:
         self._programs = program("postgres").parent
-        self._library = _faketime() if clock else None
+        self._library = _faketime() if clock or still else None
         self._user = _unprivileged()
         super().__init__()
         self._settings = {"fsync": "on" if fsync else "off", "max_connections": "200", **(settings or {})}
         self._stamp = self.directory / "clock"
+        self._began = datetime.now(UTC) if still else None
         self._ahead = 0.0
         self.advance(0)
         self._make_cluster()
@@ -60,7 +68,10 @@ class PostgresServer(ServerProcess):
             os.chown(self.directory, self._user.pw_uid, -1)
         command = [self._programs / "initdb", "-D", self.data, "-A", "trust", "-U", "postgres", "--no-sync"]
         made = subprocess.run(
-            [*self._as_user(), *command, "-E", "UTF8", "--locale=C"], capture_output=True, check=False, cwd="/"
+            [*self._as_user(), *map(str, command), "-E", "UTF8", "--locale=C"],
+            capture_output=True,
+            check=False,
+            cwd="/",
         )
         if made.returncode:
             raise AssertionError(f"initdb failed: {made.stderr.decode()}")
@@ -94,6 +105,7 @@ class PostgresServer(ServerProcess):
             "FAKETIME_NO_CACHE": "1",
             "FAKETIME_DONT_FAKE_MONOTONIC": "1",
             "DONT_FAKE_MONOTONIC": "1",
+            "TZ": "UTC",
         }
 
     def answers(self) -> bool:
@@ -143,7 +155,9 @@ class PostgresServer(ServerProcess):
 
     # What tests do with it --------------------------------------------------------------------------------------------
 
-    def url(self, database: str = "postgres", *, login: str = "postgres", port: int | None = None, query: str = "") -> str:
+    def url(
+        self, database: str = "postgres", *, login: str = "postgres", port: int | None = None, query: str = ""
+    ) -> str:
         """The URL of a database on it; through another port, such as a proxy's."""
         return f"postgresql://{login}@127.0.0.1:{port or self.port}/{database}{query}"
 
@@ -160,12 +174,15 @@ class PostgresServer(ServerProcess):
         return name
 
     def advance(self, seconds: float) -> None:
-        """Move its clock; every statement sees it from now on. Raises ValueError for a clock that cannot be moved so."""
+        """Move its clock; every statement sees it from now on. Raises ValueError where it cannot be moved so."""
         if seconds < 0 or (seconds and self._library is None):
             raise ValueError(f"the clock of this server cannot be moved by {seconds:g} s")
         self._ahead += seconds
         new = self._stamp.with_suffix(".new")
-        new.write_text(f"+{self._ahead:.6f}\n")
+        if self._began is None:
+            new.write_text(f"+{self._ahead:.6f}\n")
+        else:
+            new.write_text(f"{self._began + timedelta(seconds=self._ahead):%Y-%m-%d %H:%M:%S.%f}\n")
         new.chmod(0o644)
         new.rename(self._stamp)
 

@@ -1,0 +1,93 @@
+-- Reading.
+
+-- name: get
+-- The records of the ids $1 (a list).
+SELECT {RECORD} FROM {T}messages m WHERE m.id = ANY ($1)
+UNION ALL
+SELECT {ENDED_RECORD} FROM {T}ended m WHERE m.id = ANY ($1)
+
+-- name: get_with_body
+-- The records of the ids $1 (a list), and their envelopes.
+SELECT {RECORD}, m.body FROM {T}messages m WHERE m.id = ANY ($1)
+UNION ALL
+SELECT {ENDED_RECORD}, m.body FROM {T}ended m WHERE m.id = ANY ($1)
+
+-- name: over
+-- The records of those of the ids $1 (a list) that have finished.
+SELECT {ENDED_RECORD} FROM {T}ended m WHERE m.id = ANY ($1)
+
+-- name: find
+-- At most $1 records, newest id first: with an id below $2, a status among $3, in the queue $4, of the task $5, of the
+-- workflow $6; each NULL for any.
+(SELECT {RECORD} FROM {T}messages m
+ WHERE m.id < coalesce($2::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff') AND ($3::int[] IS NULL OR m.status = ANY ($3))
+     AND m.queue = coalesce($4::text, m.queue) AND m.name = coalesce($5::text, m.name)
+     AND ($6::uuid IS NULL OR m.workflow = $6)
+ ORDER BY m.id DESC LIMIT $1)
+UNION ALL
+(SELECT {ENDED_RECORD} FROM {T}ended m
+ WHERE m.id < coalesce($2::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff') AND ($3::int[] IS NULL OR m.status = ANY ($3))
+     AND m.queue = coalesce($4::text, m.queue) AND m.name = coalesce($5::text, m.name)
+     AND ($6::uuid IS NULL OR m.workflow = $6)
+ ORDER BY m.id DESC LIMIT $1)
+ORDER BY 1 DESC LIMIT $1
+
+-- name: find_fallen
+-- As find, where only failed and cancelled messages are asked for.
+SELECT {ENDED_RECORD} FROM {T}ended m
+WHERE m.status >= {FAILURE}
+    AND m.id < coalesce($2::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff') AND ($3::int[] IS NULL OR m.status = ANY ($3))
+    AND m.queue = coalesce($4::text, m.queue) AND m.name = coalesce($5::text, m.name)
+    AND ($6::uuid IS NULL OR m.workflow = $6)
+ORDER BY m.id DESC LIMIT $1
+
+-- name: find_running
+-- As find, where only running messages are asked for.
+SELECT {RECORD} FROM {T}messages m
+WHERE m.stage = {CLAIMED}
+    AND m.id < coalesce($2::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff') AND ($3::int[] IS NULL OR m.status = ANY ($3))
+    AND m.queue = coalesce($4::text, m.queue) AND m.name = coalesce($5::text, m.name)
+    AND ($6::uuid IS NULL OR m.workflow = $6)
+ORDER BY m.id DESC LIMIT $1
+
+-- name: find_retry
+-- As find, where only messages that are to be retried are asked for.
+SELECT {RECORD} FROM {T}messages m
+WHERE m.status = {RETRY}
+    AND m.id < coalesce($2::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff') AND ($3::int[] IS NULL OR m.status = ANY ($3))
+    AND m.queue = coalesce($4::text, m.queue) AND m.name = coalesce($5::text, m.name)
+    AND ($6::uuid IS NULL OR m.workflow = $6)
+ORDER BY m.id DESC LIMIT $1
+
+-- name: counts
+-- Every queue's messages by where they stand, as (where, queue, status, number), where being ready, waiting (due later, or
+-- for others), retry (those of both that are to be retried), claimed, ended; and the paused queues, without a number.
+SELECT 'ready', queue, {PENDING}, count(*) FROM {T}messages WHERE stage = {READY} GROUP BY queue
+UNION ALL
+SELECT 'ready', queue, {PENDING}, count(*) FROM {T}messages WHERE stage = {SUSPECT} GROUP BY queue
+UNION ALL
+SELECT 'waiting', queue, {PENDING}, count(*) FROM {T}messages
+WHERE stage IN ({LATER}, {BLOCKED}, {UNOPENED}) GROUP BY queue
+UNION ALL
+SELECT 'retry', queue, {RETRY}, count(*) FROM {T}messages WHERE status = {RETRY} GROUP BY queue
+UNION ALL
+SELECT 'claimed', queue, {RUNNING}, count(*) FROM {T}messages WHERE stage = {CLAIMED} GROUP BY queue
+UNION ALL
+SELECT 'ended', queue, status, count(*) FROM {T}ended GROUP BY queue, status
+UNION ALL
+SELECT 'paused', queue, 0, 0 FROM {T}paused
+
+-- name: workers
+-- Every worker as (beat, beat_at, whether suspected, number of claims), ordered by name.
+SELECT b.beat, b.beat_at, b.suspected_at IS NOT NULL, (
+    SELECT count(*) FROM {T}messages m WHERE m.stage = {CLAIMED} AND m.worker = w.worker)
+FROM {T}workers w JOIN {T}beats b ON b.worker = w.worker
+ORDER BY w.worker
+
+-- name: schedules
+-- Every schedule as (name, spec, last_due, paused, version), ordered by name.
+SELECT name, spec, last_due, paused, version FROM {T}schedules ORDER BY name
+
+-- name: counter
+-- The counter of changes of schedules.
+SELECT schedules FROM {T}counters

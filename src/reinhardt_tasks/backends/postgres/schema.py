@@ -1,0 +1,113 @@
+"""The tables: whether they are there and of this version, and how they are made. A killed migration leaves nothing."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import psycopg
+from psycopg import AsyncConnection
+
+from reinhardt_tasks.backends.postgres import faults
+from reinhardt_tasks.backends.postgres.line import Row
+from reinhardt_tasks.backends.postgres.place import Place
+from reinhardt_tasks.backends.postgres.statements import Names, functions, migrations, words
+from reinhardt_tasks.errors import ConfigurationError, SchemaError
+
+OLDEST: Final = 130000
+"""The oldest server that will do."""
+_TABLE: Final = (
+    "CREATE TABLE IF NOT EXISTS {T}migrations "
+    "(version int PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT clock_timestamp())"
+)
+_APPLIED: Final = "INSERT INTO {T}migrations (version) VALUES ($1)"
+_NEWEST: Final = "SELECT coalesce(max(version), 0) FROM {T}migrations"
+
+
+async def look_up(connection: AsyncConnection[Row], place: Place) -> Names:
+    """Where the tables are or would be. Raises ConfigurationError for a server that cannot keep the promises."""
+    version = connection.info.server_version
+    if version < OLDEST:
+        raise ConfigurationError(
+            f"{place} is PostgreSQL {version // 10000}; 13 or newer is needed. Upgrade the server.", setting="url"
+        )
+    asked = await connection.execute(
+        "SELECT current_schema(), current_setting('transaction_read_only'), pg_is_in_recovery(), "
+        "current_setting('server_encoding'), current_setting('search_path')"
+    )
+    schema, read_only, standby, encoding, path = (await asked.fetchall())[0]
+    if read_only == "on":
+        why = "is a standby" if standby else "is read-only"
+        raise ConfigurationError(
+            f"{place} {why}: nothing can be stored there. Name the primary, or add target_session_attrs=read-write to "
+            "a URL with several hosts.",
+            setting="url",
+        )
+    if encoding != "UTF8":
+        raise ConfigurationError(
+            f"{place} has the encoding {encoding}, in which not every text can be stored. Use a database made with "
+            "ENCODING 'UTF8'.",
+            setting="url",
+        )
+    if schema is None:
+        raise ConfigurationError(
+            f"{place}: none of the schemas in search_path ({path}) exists. Create one, or correct the path.",
+            setting="url",
+        )
+    return Names(schema, place.table_prefix)
+
+
+async def prepare(connection: AsyncConnection[Row], place: Place, names: Names) -> None:
+    """See that the tables are of this version; where they are older or missing, bring them up to it.
+
+    Raises SchemaError for tables of a newer version, and for older ones where `place.migrate` is off.
+    """
+    newest = migrations(names)[-1][0]
+    found = await _version(connection, names)
+    if found == newest:
+        return
+    if found > newest:
+        raise SchemaError(place=f"{place} ({names.tables}…)", found=found, known=newest)
+    if not place.migrate:
+        raise SchemaError(
+            f"{place} holds tables of version {found}, {newest} is needed. Run `reinhardt-tasks migrate`, or open it "
+            "once with migrate=true.",
+            place=str(place),
+            found=found,
+            known=newest,
+        )
+    try:
+        await migrate(connection, names)
+    except psycopg.errors.InsufficientPrivilege as error:
+        told = " ".join(str(error).split())
+        raise ConfigurationError(
+            f"{place}: this user may not create the tables: {told}. {faults.grants(place, names)}", setting="url"
+        ) from error
+
+
+async def _version(connection: AsyncConnection[Row], names: Names) -> int:
+    known = await connection.execute("SELECT to_regclass($1) IS NOT NULL", (f"{names.tables}migrations",))
+    if not (await known.fetchall())[0][0]:
+        return 0
+    newest = await connection.execute(_NEWEST.format_map(words(names)).encode())
+    return int((await newest.fetchall())[0][0])
+
+
+async def migrate(connection: AsyncConnection[Row], names: Names) -> None:
+    """Bring the tables up to this version, in one transaction; who comes meanwhile waits and finds it done."""
+    async with connection.transaction():
+        await connection.execute("SELECT pg_advisory_xact_lock($1)", (names.lock,))
+        found = await _version(connection, names)
+        for text in script(names, above=found):
+            await connection.execute(text.encode())
+
+
+def script(names: Names, *, above: int = 0) -> list[str]:
+    """The statements that bring tables of version `above` up to this one, to be run in one transaction."""
+    numbered = migrations(names)
+    if numbered[-1][0] <= above:
+        return []
+    steps = [_TABLE.format_map(words(names))]
+    for number, text in numbered:
+        if number > above:
+            steps += [text, _APPLIED.format_map(words(names)).replace("$1", str(number))]
+    return [*steps, functions(names)]
