@@ -77,6 +77,8 @@ class Site:
         self.directory = directory
         self.url = url
         self.book = directory / "book"
+        self.gate = self.book.with_suffix(".open")
+        """Made, it lets the tasks end that wait for it."""
         self._crews: list[Crew] = []
 
     # Processes ----------------------------------------------------------------------------------------------------
@@ -89,7 +91,16 @@ class Site:
         limits: Callable[[], None] | None = None,
     ) -> Crew:
         """Start a worker with these options of the command line."""
-        command = [sys.executable, "-m", "reinhardt_tasks", "worker", target, "--lease", f"{LEASE:g}", *options]
+        command: list[str | Path] = [
+            sys.executable,
+            "-m",
+            "reinhardt_tasks",
+            "worker",
+            target,
+            "--lease",
+            f"{LEASE:g}",
+            *options,
+        ]
         return self._popen(command, environment or {}, limits)
 
     def run(self, *command: str | Path, environment: Mapping[str, str] | None = None) -> Crew:

@@ -96,7 +96,7 @@ class RedisServer(ServerProcess):
             **({} if self._sentinel else {"save": ""}),
             **self._options,
         }
-        return [f"{name} {value}" for name, given in options.items() for value in _values(given)]
+        return _lines(options)
 
     def environment(self) -> Mapping[str, str]:
         """What moves the clock.
@@ -117,14 +117,18 @@ class RedisServer(ServerProcess):
 
     def answers(self) -> bool:
         """Whether it says anything to PING but that it is still loading its data."""
+        return not self.ping().startswith((b"-LOADING", b"-BUSY", b"!"))
+
+    def ping(self) -> bytes:
+        """The line that it answers to PING, past the port; where none comes, one that begins with "!"."""
         try:
             with socket.socket(socket.AF_UNIX) as line:
                 line.settimeout(5)
                 line.connect(str(self._socket))
                 line.sendall(b"PING\r\n")
-                return not line.recv(64).startswith((b"-LOADING", b"-BUSY"))
-        except OSError:
-            return False
+                return line.recv(64) or b"!it closed the connection"
+        except OSError as error:
+            return f"!{error}".encode()
 
     # What tests do with it --------------------------------------------------------------------------------------------
 
@@ -147,6 +151,11 @@ class RedisServer(ServerProcess):
         client: Any = redis.Redis(unix_socket_path=str(self._socket), password=password, retry=Retry(NoBackoff(), 0))
         with client:
             return client.execute_command(*parts)
+
+    def configure(self, options: Mapping[str, Option]) -> None:
+        """Add options that hold from its next start on. It has to have been started once."""
+        with self._configuration.open("a") as lines:
+            lines.writelines(f"{line}\n" for line in _lines(options))
 
     def advance(self, seconds: float) -> None:
         """Move its clock; every command sees it from now on. Raises ValueError for a clock that cannot be moved so."""
@@ -249,6 +258,10 @@ def fresh_prefix() -> str:
 
 def _with_query(url: str, query: Mapping[str, str | float]) -> str:
     return f"{url}{'&' if '?' in url else '?'}{urlencode(query)}" if query else url
+
+
+def _lines(options: Mapping[str, Option]) -> list[str]:
+    return [f"{name} {value}" for name, given in options.items() for value in _values(given)]
 
 
 def _values(given: Option) -> list[str]:

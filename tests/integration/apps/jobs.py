@@ -25,6 +25,11 @@ def book() -> Path:
     return Path(os.environ["BOOK"])
 
 
+def gate() -> Path:
+    """Whose presence lets `gated` tasks end."""
+    return book().with_suffix(".open")
+
+
 def note(stage: str) -> None:
     """One entry of the task that runs."""
     task = current_task()
@@ -74,6 +79,20 @@ async def pausing(seconds: float) -> int:
     await asyncio.sleep(seconds)
     note("end")
     return os.getpid()
+
+
+@queue.task
+async def gated() -> None:
+    """Waits until the test says that it may end: by a file beside the book."""
+    note("begin")
+    while not gate().exists():  # noqa: ASYNC110 - another process makes it
+        await asyncio.sleep(0.05)
+    note("end")
+
+
+@queue.task(queue="filler")
+async def filler(content: str) -> None:
+    """Takes room, and is never run."""
 
 
 @queue.task
