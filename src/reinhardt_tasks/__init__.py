@@ -6,6 +6,7 @@ from reinhardt_tasks.backends.memory import InMemoryMetadataStore, MemoryBackend
 from reinhardt_tasks.config import QueueConfig
 from reinhardt_tasks.context import TaskContext, current_task
 from reinhardt_tasks.contract import TaskBackend
+from reinhardt_tasks.cron import CronSchedule
 from reinhardt_tasks.errors import (
     ArgumentError,
     BackendError,
@@ -33,6 +34,8 @@ from reinhardt_tasks.errors import (
     ResultMismatchError,
     ResultNotFoundError,
     ResultTimeoutError,
+    ScheduleError,
+    ScheduleNotFoundError,
     SchemaError,
     SerializationError,
     SignatureError,
@@ -57,6 +60,8 @@ from reinhardt_tasks.queue import TaskQueue
 from reinhardt_tasks.registry import TaskRegistry
 from reinhardt_tasks.results import TaskOutput, TaskResult, TaskResultMetadata
 from reinhardt_tasks.retry import Retry, RetryState, RetryStrategy, Seconds
+from reinhardt_tasks.schedule import IntervalSchedule, OnceSchedule, Schedule
+from reinhardt_tasks.scheduler import ScheduleInfo, Scheduler
 from reinhardt_tasks.status import TaskPriority, TaskStatus
 from reinhardt_tasks.stores import MetadataChange, MetadataStore, ResultBackend, TaskMetadata
 from reinhardt_tasks.task import AsyncTask, SyncTask, Task
@@ -73,6 +78,7 @@ __all__ = [
     "BackendUnavailableError",
     "BadPayloadError",
     "ConfigurationError",
+    "CronSchedule",
     "Depends",
     "DirectoryMissingError",
     "DummyBackend",
@@ -81,6 +87,7 @@ __all__ = [
     "ExecutionFailedError",
     "ImmediateBackend",
     "InMemoryMetadataStore",
+    "IntervalSchedule",
     "InvalidTextError",
     "LeaseLostError",
     "MaxRetriesExceededError",
@@ -95,6 +102,7 @@ __all__ = [
     "Next",
     "NotADatabaseError",
     "NotFiniteError",
+    "OnceSchedule",
     "OptionError",
     "PayloadTooDeepError",
     "PayloadTooLargeError",
@@ -110,6 +118,11 @@ __all__ = [
     "Retry",
     "RetryState",
     "RetryStrategy",
+    "Schedule",
+    "ScheduleError",
+    "ScheduleInfo",
+    "ScheduleNotFoundError",
+    "Scheduler",
     "SchemaError",
     "Seconds",
     "SerializationError",

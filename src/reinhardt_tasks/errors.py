@@ -7,6 +7,7 @@ TaskError
 ├── TaskCancelledError              it was cancelled before it ended
 ├── TaskNotFoundError               no task of that name, or no message of that id
 │   ├── ResultNotFoundError         no result is kept under that id
+│   ├── ScheduleNotFoundError       no schedule is kept under that name
 │   └── MetadataNotFoundError       no record is kept under that id
 ├── ResultTimeoutError              waiting for a result took too long (also TimeoutError)
 ├── ResultExpiredError              it succeeded, but its result is no longer kept
@@ -155,6 +156,12 @@ class ResultNotFoundError(TaskNotFoundError):
         "No result of {task_id} is kept here: it is not stored yet, was deleted, or its time is over. "
         "Wait for it with `wait`, or keep results longer with `ttl`."
     )
+
+
+class ScheduleNotFoundError(TaskNotFoundError):
+    """No schedule called `name` is kept in the backend."""
+
+    says = "There is no schedule {name} here. Check the name and the backend's URL; list those there are."
 
 
 class MetadataNotFoundError(TaskNotFoundError):

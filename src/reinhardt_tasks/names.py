@@ -1,4 +1,4 @@
-"""What tasks and queues may be called, the name a task has by default, and where a definition stands."""
+"""What tasks, queues and schedules may be called, the name a task has by default, and where a definition stands."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any, Final
 
-from reinhardt_tasks.errors import ConfigurationError
+from reinhardt_tasks.errors import ConfigurationError, ScheduleError
 
 _QUEUE: Final = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 _TASK: Final = re.compile(r"[A-Za-z0-9_.]{1,200}")
+_SCHEDULE: Final = re.compile(r"[A-Za-z0-9_.:@/-]{1,200}")
 _PROGRAM: Final = frozenset({"__main__", "__mp_main__"})
 """What Python calls the module it was started with, in a program and in a process spawned by it."""
 
@@ -36,6 +37,16 @@ def check_task_name(name: object, *, place: str) -> str:
         f"{name!r} is no name for the task at {place}; give it one of 1 to 200 letters, digits, '_' or '.', "
         "as in @queue.task(name='mail.send')",
         setting="name",
+    )
+
+
+def check_schedule_name(name: object) -> str:
+    """`name`, if a schedule may be called so: 1 to 200 of `A-Z a-z 0-9 _ . : @ / -`. Raises ScheduleError."""
+    if isinstance(name, str) and _SCHEDULE.fullmatch(name):
+        return name
+    raise ScheduleError(
+        f"{name!r} is no name for a schedule; use 1 to 200 letters, digits, '_', '.', ':', '@', '/' or '-', such as "
+        "'report:daily'"
     )
 
 

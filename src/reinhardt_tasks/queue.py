@@ -17,7 +17,7 @@ from reinhardt_tasks.handle import TaskHandle
 from reinhardt_tasks.identity import AnyId, TaskId
 from reinhardt_tasks.items import each_of, revised, unsendable
 from reinhardt_tasks.lifespan import Lifespans
-from reinhardt_tasks.message import AnyMessage, Message, Put
+from reinhardt_tasks.message import AnyMessage, Guard, Message, Put
 from reinhardt_tasks.middleware import Middleware
 from reinhardt_tasks.names import place_of
 from reinhardt_tasks.options import Call, EnqueueOptions, checked
@@ -230,6 +230,10 @@ class TaskQueue(TaskRegistry):
         if not put.created and put.id != message.id and call.on_duplicate == "raise":
             raise DuplicateTaskError(existing_id=str(put.id), unique_key=message.unique_key)
         return TaskHandle(self, put.id, returns, created=put.created)
+
+    async def fire(self, message: AnyMessage, guard: Guard) -> Put:
+        """For schedulers: store the message of one firing, if the guard lets it pass. See `TaskBackend.put`."""
+        return await self._to().sender.guarded(message, guard)
 
     async def _send_message(self, message: AnyMessage, options: EnqueueOptions) -> TaskHandle[Any]:
         call = checked(options)

@@ -1,26 +1,29 @@
-"""Tasks under their names: `TaskRegistry`, whose decorators make them."""
+"""Tasks and schedules under their names: `TaskRegistry`, whose decorators make them."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from datetime import datetime
 from types import MappingProxyType
 from typing import Any, ParamSpec, Protocol, TypeVar, overload
 
-from reinhardt_tasks.catalogue import Catalogue
+from reinhardt_tasks.catalogue import Catalogue, Scheduled
 from reinhardt_tasks.definition import Definition, RunsIn, TaskOptions
-from reinhardt_tasks.errors import ConfigurationError
+from reinhardt_tasks.errors import ConfigurationError, ScheduleError
 from reinhardt_tasks.executor import TaskExecutor, check_executor
 from reinhardt_tasks.lifespan import Provider
-from reinhardt_tasks.names import check_task_name, default_name, place_of
-from reinhardt_tasks.options import optional_seconds
+from reinhardt_tasks.names import check_schedule_name, check_task_name, default_name, place_of
+from reinhardt_tasks.options import EnqueueOptions, optional_seconds
 from reinhardt_tasks.retry import RetryStrategy, Seconds
+from reinhardt_tasks.schedule import Missed, Overlap, Policy, Schedule
 from reinhardt_tasks.task import AsyncTask, SyncTask, Task
 
 P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T")
 E = TypeVar("E", bound=TaskExecutor)
+D = TypeVar("D", bound=Task[..., Any] | type[TaskExecutor])
 
 
 class TaskDecorator(Protocol):
@@ -119,6 +122,65 @@ class TaskRegistry:
         provider = Provider(function)
         self.catalogue.add_provider(provider)
         return provider
+
+    @property
+    def schedules(self) -> Mapping[str, Scheduled]:
+        """The schedules in the code, by name; read only."""
+        return MappingProxyType(self.catalogue.schedules)
+
+    def schedule(
+        self,
+        when: Schedule,
+        /,
+        *,
+        name: str | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        queue: str | None = None,
+        priority: int | None = None,
+        missed: Missed = "once",
+        max_missed: int = 100,
+        overlap: Overlap = "allow",
+        jitter: Seconds = 0.0,
+        start: datetime | None = None,
+        end: datetime | None = None,
+    ) -> Callable[[D], D]:
+        """Have a task enqueued by a schedule; stands above `@task`. See Policy for `missed` and what follows it.
+
+        `name` is the task's unless given, and has to be given for a second schedule of the task. `kwargs` are the
+        arguments of each call; `queue` and `priority` stand in for the task's own. Wherever a scheduler runs with
+        this code (each worker has one), the schedule is kept. Raises ConfigurationError and ScheduleError, and
+        ArgumentError for arguments that do not fit.
+        """
+        policy = Policy(missed=missed, max_missed=max_missed, overlap=overlap, jitter=jitter, start=start, end=end)
+        if isinstance(when, type) or not isinstance(when, Schedule):
+            raise ScheduleError(
+                f"a schedule is a CronSchedule, an IntervalSchedule, a OnceSchedule or has next_after(), not {when!r}"
+            )
+        options = EnqueueOptions()
+        if queue is not None:
+            options["queue"] = queue
+        if priority is not None:
+            options["priority"] = priority
+
+        def keep(defined: D) -> D:
+            task = self._scheduled_task(defined)
+            arguments = dict(kwargs or {})
+            task.arguments.encode((), arguments)
+            chosen = check_schedule_name(task.name if name is None else name)
+            kept = Scheduled(name=chosen, when=when, policy=policy, task=task.using(**options), arguments=arguments)
+            self.catalogue.add_schedule(kept)
+            return defined
+
+        return keep
+
+    def _scheduled_task(self, defined: object) -> Task[..., Any]:
+        """The task that stands under @schedule. Raises ConfigurationError when it is none of this registry."""
+        task = self.catalogue.executors.get(defined) if isinstance(defined, type) else defined
+        if isinstance(task, Task) and task.name in self.catalogue.tasks:
+            return task
+        raise ConfigurationError(
+            f"{defined!r} is no task of this registry; @queue.schedule(…) stands above @queue.task", setting="schedule"
+        )
 
     def _register(self, defined: Any, name: str | None, options: TaskOptions) -> Any:
         _check_definition(defined)

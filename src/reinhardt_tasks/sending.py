@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from reinhardt_tasks.coalesce import Gathering, Send
 from reinhardt_tasks.connections import Connections
 from reinhardt_tasks.errors import QueueError
-from reinhardt_tasks.message import AnyMessage, Put
+from reinhardt_tasks.message import AnyMessage, Guard, Put
 from reinhardt_tasks.middleware import Middleware, Next
 
 
@@ -28,6 +28,12 @@ class Sender:
             store: Callable[[AnyMessage], Awaitable[Put]] = connection.coalescer.put
         else:
             store = functools.partial(_alone, functools.partial(connection.backend.put, connection=transaction))
+        return await self._wrapped(message, store) if self._layers else await store(message)
+
+    async def guarded(self, message: AnyMessage, guard: Guard) -> Put:
+        """Store one message if the guard lets it pass; see `TaskBackend.put`."""
+        connection = self.connections.ready() or await self.connections.connection()
+        store = functools.partial(_alone, functools.partial(connection.backend.put, guard=guard))
         return await self._wrapped(message, store) if self._layers else await store(message)
 
     async def many(self, messages: Sequence[AnyMessage], transaction: object = None) -> list[Put]:

@@ -20,7 +20,8 @@ class WorkerConfig:
     that shows no sign of life stay its own. `shutdown_timeout`: how long running tasks may go on after a stop.
     `grace`: how long a task that was told to end (time limit, cancel) may take before the worker drains and ends.
     `max_tasks`, `max_memory`: after this many messages, or above this many MiB resident, the worker drains and ends,
-    to be started anew. `max_tasks_per_child`: the same for a process of the process pool.
+    to be started anew. `max_tasks_per_child`: the same for a process of the process pool. `scheduler`: whether it fires
+    schedules as well, together with all other schedulers.
     """
 
     name: str = "worker"
@@ -35,6 +36,7 @@ class WorkerConfig:
     max_tasks: int | None = None
     max_memory: int | None = None
     max_tasks_per_child: int | None = None
+    scheduler: bool = True
 
     def __post_init__(self) -> None:
         if isinstance(self.queues, str):
@@ -46,6 +48,8 @@ class WorkerConfig:
             except ValueError as error:
                 raise ConfigurationError(str(error)) from None
         self._check_counts()
+        if not isinstance(self.scheduler, bool):
+            raise ConfigurationError(f"scheduler is True or False, not {self.scheduler!r}")
 
     def _check_counts(self) -> None:
         """Every count is a whole number, at least 1 (`prefetch`: 0)."""

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from enum import IntEnum
 from typing import Any, Final
 
@@ -41,7 +41,10 @@ class ExitCode(IntEnum):
 
 
 class Shift:
-    """Works as `worker` until `stop` is set. `close` closes what tasks used; it is awaited when none runs any more."""
+    """Works as `worker` until `stop` is set. `close` closes what tasks used; it is awaited when none runs any more.
+
+    `beside` runs beside the loops, without end, until the shift does.
+    """
 
     def __init__(
         self,
@@ -52,11 +55,13 @@ class Shift:
         worker: str,
         stop: asyncio.Event,
         close: Callable[[], Awaitable[None]],
+        beside: Callable[[], Coroutine[Any, Any, None]] | None = None,
     ) -> None:
         self._runner = runner
         self._config = config
         self._stop = stop
         self._close = close
+        self._beside = beside
         self._grace = seconds(config.grace, what="grace")
         self._lease = seconds(config.lease, what="lease")
         self._ended = asyncio.Event()
@@ -128,6 +133,8 @@ class Shift:
             asyncio.create_task(self._exchanger.keep_listening(), name="listen"),
             asyncio.create_task(self._care.keep_tending(), name="tend"),
         ]
+        if self._beside is not None:
+            endless.append(asyncio.create_task(self._beside(), name="scheduler"))
         ends: list[asyncio.Future[Any]] = [asyncio.create_task(self._stop.wait(), name="stop"), self._heartbeat.broken]
         if until_idle:
             ends.append(asyncio.create_task(self._exchanger.idle.wait(), name="idle"))

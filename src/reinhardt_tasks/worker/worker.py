@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import os
 import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable
-from typing import Final, NoReturn
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, NoReturn
 
 from reinhardt_tasks.contract import TaskBackend
 from reinhardt_tasks.errors import BackendError, ConfigurationError, QueueError
@@ -19,6 +20,7 @@ from reinhardt_tasks.identity import TaskId
 from reinhardt_tasks.queue import TaskQueue
 from reinhardt_tasks.retry import seconds
 from reinhardt_tasks.runner import Runner
+from reinhardt_tasks.scheduler import Scheduler
 from reinhardt_tasks.worker.config import WorkerConfig
 from reinhardt_tasks.worker.lifeline import follow_supervisor
 from reinhardt_tasks.worker.origin import refuse_unguarded_program
@@ -98,13 +100,27 @@ class Worker:
             values = await opened.enter_async_context(self.queue.lifespans())
             pools = await opened.enter_async_context(WorkerPools(self.config, target=self._target))
             runner = Runner(self.queue, values=values, pools=pools)
-            shift = Shift(backend, runner, self.config, worker=self.id, stop=self._stop, close=opened.aclose)
+            shift = Shift(
+                backend,
+                runner,
+                self.config,
+                worker=self.id,
+                stop=self._stop,
+                close=opened.aclose,
+                beside=self._scheduler(backend, until_idle=until_idle),
+            )
             log.info("worker_started worker=%s url=%s", self.id, self.queue.url)
             try:
                 await shift.work(until_idle=until_idle)
             finally:
                 self.exit_code = shift.exit_code
                 log.info("worker_ended worker=%s messages=%d exit=%s", self.id, shift.ended, self.exit_code.name)
+
+    def _scheduler(self, backend: TaskBackend, *, until_idle: bool) -> Callable[[], Coroutine[Any, Any, None]] | None:
+        """What fires schedules beside the work; a worker that ends when it is idle waits for none."""
+        if until_idle or not self.config.scheduler:
+            return None
+        return functools.partial(Scheduler(self.queue).serve, backend)
 
     def run_sync(self, *, until_idle: bool = False) -> None:
         """Run in a loop of this thread's own (uvloop where installed), in the main thread until SIGTERM or SIGINT.
