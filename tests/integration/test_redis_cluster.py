@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -13,8 +12,9 @@ from reinhardt_tasks.backends.redis.place import parse
 from reinhardt_tasks.errors import BackendUnavailableError, ConfigurationError
 from tests.eventually import eventually, eventually_async
 from tests.servers.cluster import RedisCluster
-from tests.servers.link import write
+from tests.servers.link import patiently, shouting, write
 from tests.servers.redis import RedisServer, fresh_prefix
+from tests.workshop import at_work
 
 
 @pytest.fixture(scope="module")
@@ -51,13 +51,6 @@ def written(node: RedisServer) -> int:
     return offset
 
 
-async def until_it_works(link: Link, *, timeout: float) -> None:
-    """Call again and again."""
-    deadline = time.monotonic() + timeout
-    while not await works(link):
-        assert time.monotonic() < deadline
-
-
 async def test_each_prefix_finds_its_node(cluster):
     """Whichever node the URL names, keys, scripts and pushes of a prefix go to the node that has its slot."""
     for node in cluster.masters:
@@ -73,6 +66,20 @@ async def test_each_prefix_finds_its_node(cluster):
                 assert await sleeper.woken(5)
             assert (await link.check())["mode"] == "cluster"
             await link.close()
+
+
+async def test_prefixes_on_two_nodes_serve_whole_queues(cluster):
+    """Enqueue, push, run and result: two prefixes on two nodes serve a worker each, at once, and meet nowhere."""
+    nodes = cluster.masters[1:]
+    roots = [root_on(cluster, node).decode() for node in nodes]
+    queues = [shouting(cluster.url(), root[1:-1]) for root in roots]
+    async with queues[0][0], queues[1][0], at_work(queues[0][0]), at_work(queues[1][0]):
+        for _, shout in queues:
+            handles = [await shout.enqueue(f"n{n}") for n in range(50)]
+            assert [await handle.result(timeout=20) for handle in handles] == [f"N{n}" for n in range(50)]
+    for node, root in zip(nodes, roots, strict=True):
+        counts = [len(any_node.call("KEYS", f"{root}*")) for any_node in cluster.masters]
+        assert sum(counts) == counts[cluster.masters.index(node)] > 0
 
 
 async def test_nodes_that_are_away_are_passed_over(cluster):
@@ -110,13 +117,30 @@ async def test_slot_that_moves_is_followed(cluster):
     source.call("MIGRATE", "127.0.0.1", target.port, "", 0, 5000, "KEYS", *keys)
     for node in (target, source, *cluster.masters):
         node.call("CLUSTER", "SETSLOT", slot, "NODE", ids[1])
-    await until_it_works(link, timeout=5)
+    assert await patiently(lambda: write(link), timeout=5)
     assert target.call("EXISTS", root + b"lock:name") == 1
     await link.listener.ready()
     with link.listener.sleeper(b"s") as sleeper:
         await link.command("PUBLISH", link.listener.channel, "s")
         assert await sleeper.woken(5)
     await link.close()
+
+
+async def test_work_goes_on_at_the_replica():
+    """When a master dies its replica is promoted; worker and producer go on with what was there, and hear again."""
+    with RedisCluster(replicas=1) as cluster:
+        master, replica = cluster.masters[0], cluster.replicas[0]
+        queue, shout = shouting(cluster.url(), root_on(cluster, master).decode()[1:-1])
+        async with queue, at_work(queue):
+            assert await (await shout.enqueue("before")).result(timeout=20) == "BEFORE"
+            later = await shout.using(delay=2).enqueue("later")
+            await eventually_async(lambda: written(master) == written(replica))
+            waiting = asyncio.create_task(patiently(lambda: later.result(timeout=60), timeout=60))
+            master.kill()
+            handle = await patiently(lambda: shout.enqueue("after"))
+            assert await handle.result(timeout=30) == "AFTER"
+            assert await waiting == "LATER"
+            assert replica.call("ROLE")[0] == b"master"
 
 
 async def test_replica_takes_over(cluster):
@@ -132,7 +156,7 @@ async def test_replica_takes_over(cluster):
         master.kill()
         outcomes = await asyncio.gather(*(works(link) for _ in range(20)))
         assert not any(outcomes)
-        await until_it_works(link, timeout=20)
+        assert await patiently(lambda: write(link))
         assert await sleeper.woken(10)
     assert replica.call("ROLE")[0] == b"master"
     assert await link.command("EXISTS", root + b"lock:name") == 1

@@ -14,10 +14,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from reinhardt_tasks.backends.redis.link import Link
 from reinhardt_tasks.errors import BackendError, BackendFullError, BackendUnavailableError
 from tests.eventually import eventually, eventually_async
-from tests.servers.link import TTL, link_to, linked, write
+from tests.servers.link import TTL, link_to, linked, patiently, write
 from tests.servers.redis import RedisServer
 
 QUICK = 0.3
@@ -49,17 +48,6 @@ def used(server: RedisServer, command: str) -> int:
 async def fate(awaitable) -> object:
     """What came of it: its value, or its error."""
     return (await asyncio.gather(awaitable, return_exceptions=True))[0]
-
-
-async def works_again(link: Link) -> None:
-    """Return when a call gets through."""
-
-    async def works() -> bool:
-        return not isinstance(await fate(write(link)), BackendUnavailableError)
-
-    deadline = time.monotonic() + 10
-    while not await works():
-        assert time.monotonic() < deadline
 
 
 # Many callers, one connection -----------------------------------------------------------------------------------------
@@ -144,7 +132,7 @@ async def test_server_that_hangs_is_told_within_the_timeout(server):
         assert "not answered within 0.3 s" in str(outcomes[0])
         assert isinstance(await fate(write(link)), BackendUnavailableError)  # a connect hangs just as well
         server.unpause()
-        await works_again(link)
+        assert await patiently(lambda: write(link), timeout=10)
         assert link.reconnects == 1
 
 
@@ -184,7 +172,7 @@ async def test_calls_under_way_when_the_server_dies_are_unavailable(server):
         ):
             await write(link)
         server.restart()
-        await works_again(link)
+        assert await patiently(lambda: write(link), timeout=10)
 
 
 async def test_lost_connection_is_made_anew_by_the_next_call_once_for_all(server):
@@ -283,7 +271,7 @@ async def test_master_that_became_a_replica_is_left(server):
         assert "READONLY" in str(outcome)
         assert "replica" in str(await fate(write(link, "other")))
         server.call("REPLICAOF", "NO", "ONE")
-        await works_again(link)
+        assert await patiently(lambda: write(link), timeout=10)
 
 
 async def test_call_that_waits_while_its_master_is_demoted_is_unavailable(server):
@@ -369,7 +357,7 @@ async def test_too_few_replicas_make_a_write_unavailable_and_are_counted(server,
             await write(link)
         assert (await link.call("acquire_lock", "name", "token", TTL)) is not None  # without `replicate`
         replica.unpause()
-        await works_again(link)
+        assert await patiently(lambda: write(link), timeout=10)
         assert link.reconnects == 0
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -11,9 +10,10 @@ import pytest
 from reinhardt_tasks.backends.redis.link import Link
 from reinhardt_tasks.errors import BackendUnavailableError, ConfigurationError
 from tests.eventually import eventually_async
-from tests.servers.link import link_to, linked, write
-from tests.servers.redis import RedisServer
+from tests.servers.link import link_to, linked, patiently, shouting, write
+from tests.servers.redis import RedisServer, fresh_prefix
 from tests.servers.sentinels import Watched
+from tests.workshop import at_work
 
 
 @pytest.fixture(scope="module")
@@ -33,11 +33,10 @@ async def works(link: Link) -> bool:
     return True
 
 
-async def until_it_works(link: Link, *, timeout: float) -> None:
-    """Call again and again."""
-    deadline = time.monotonic() + timeout
-    while not await works(link):
-        assert time.monotonic() < deadline
+def written(server: RedisServer) -> int:
+    """How much a server has of its master's writes, or of its own."""
+    offset: int = server.call("INFO", "replication")["master_repl_offset"]
+    return offset
 
 
 async def test_sentinels_name_the_master(watched):
@@ -76,19 +75,19 @@ async def test_sentinels_have_a_password_of_their_own(watched, query):
         await link_to(watched.url(**query)).open()
 
 
-async def test_replica_takes_over_when_the_master_dies():
-    """After SIGKILL of the master the same link goes on at its replica, with what was there, and hears again."""
+async def test_work_goes_on_at_the_replica_when_the_master_dies():
+    """After SIGKILL of the master a worker and a producer go on at its replica by themselves, and are pushed again."""
     with Watched() as watched:
-        async with linked(watched.url()) as link:
-            await write(link)
-            await eventually_async(lambda: watched.second.call("EXISTS", link.root + b"lock:name") == 1)
-            await link.listener.ready()
-            with link.listener.sleeper(b"s") as sleeper:
-                watched.first.kill()
-                assert not any(await asyncio.gather(*(works(link) for _ in range(20))))
-                await until_it_works(link, timeout=15)
-                assert await sleeper.woken(10)
-            assert await link.command("EXISTS", link.root + b"lock:name") == 1
+        queue, shout = shouting(watched.url(), fresh_prefix())
+        async with queue, at_work(queue):
+            assert await (await shout.enqueue("before")).result(timeout=20) == "BEFORE"
+            later = await shout.using(delay=1).enqueue("later")
+            await eventually_async(lambda: written(watched.first) == written(watched.second))
+            waiting = asyncio.create_task(patiently(lambda: later.result(timeout=60), timeout=60))
+            watched.first.kill()
+            handle = await patiently(lambda: shout.enqueue("after"))
+            assert await handle.result(timeout=30) == "AFTER"
+            assert await waiting == "LATER"
             assert watched.second.call("ROLE")[0] == b"master"
 
 
@@ -98,7 +97,7 @@ async def test_master_that_hangs_is_left():
         async with linked(watched.url(), timeout=1.0) as link:
             await write(link)
             watched.first.pause()
-            await until_it_works(link, timeout=15)
+            assert await patiently(lambda: write(link))
             assert watched.second.call("ROLE")[0] == b"master"
             watched.first.unpause()
             assert await works(link)
