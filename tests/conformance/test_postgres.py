@@ -9,7 +9,7 @@ import itertools
 import pytest
 
 from reinhardt_tasks.backends.postgres import PostgresBackend
-from reinhardt_tasks.testing.conformance import BackendConformance, Bench, Feature
+from reinhardt_tasks.testing.conformance import BackendConformance, Bench
 from reinhardt_tasks.testing.conformance.machine import conformance_machine
 from tests.servers.postgres import PostgresServer
 
@@ -27,8 +27,6 @@ def server(*, still: bool = False) -> PostgresServer:
 
 class PostgresBench(Bench):
     """Tables of its own. Instances share nothing but the database."""
-
-    lacks = (Feature.CONNECTIONS,)
 
     def __init__(self, *, still: bool = False) -> None:
         self.server = server(still=still)

@@ -1,10 +1,10 @@
-"""Arrays of parameters in PostgreSQL's binary form, packed many values at a time; pure."""
+"""Arrays of parameters, packed many values at a time: in PostgreSQL's binary form, and as text for any driver; pure."""
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Sequence
-from typing import Final
+from typing import Any, ClassVar, Final, Self
 
 _HEADER: Final = struct.Struct("!iiIii")
 _LENGTH: Final = struct.Struct("!i").pack
@@ -14,89 +14,134 @@ _UUID: Final = _LENGTH(16)
 _BOOLEANS: Final = (_LENGTH(1) + b"\0", _LENGTH(1) + b"\1")
 
 
-class Uuids(bytes):
-    """A uuid[]."""
+class Packed(bytes):
+    """An array in binary form."""
 
     __slots__ = ()
-    element: Final = 2950
-    oid: Final = 2951
+    sql: ClassVar[str]
+    """Its type in SQL."""
+    oid: ClassVar[int]
+    element: ClassVar[int]
+    """The oid of its elements' type."""
 
     @classmethod
-    def of(cls, values: Iterable[bytes | None]) -> Uuids:
-        """From values of 16 bytes each."""
-        parts = [_NULL if value is None else _UUID + value for value in values]
-        return cls(_array(cls.element, parts))
+    def of(cls, values: Iterable[Any]) -> Self:
+        """From values, any of which may be None. Raises UnicodeEncodeError, struct.error."""
+        return cls(_array(cls.element, [_NULL if value is None else cls.packed(value) for value in values]))
+
+    @classmethod
+    def packed(cls, value: Any) -> bytes:
+        """One element, its length in front."""
+        raise NotImplementedError
+
+    @classmethod
+    def literal(cls, values: Iterable[Any]) -> str:
+        """The array as text."""
+        return "{" + ",".join("NULL" if value is None else cls.said(value) for value in values) + "}"
+
+    @classmethod
+    def said(cls, value: Any) -> str:
+        """One element as text."""
+        return str(value)
 
 
-class Blobs(bytes):
-    """A bytea[]."""
+class Uuids(Packed):
+    """From 16 bytes each."""
 
     __slots__ = ()
-    element: Final = 17
-    oid: Final = 1001
+    sql, element, oid = "uuid[]", 2950, 2951
 
     @classmethod
-    def of(cls, values: Iterable[bytes]) -> Blobs:
-        """From bytes."""
-        return cls(_array(cls.element, [_LENGTH(len(value)) + value for value in values]))
+    def packed(cls, value: bytes) -> bytes:
+        """See Packed."""
+        return _UUID + value
+
+    @classmethod
+    def said(cls, value: bytes) -> str:
+        """See Packed."""
+        return value.hex()
 
 
-class Texts(bytes):
-    """A text[]."""
+class Blobs(Packed):
+    """From bytes."""
 
     __slots__ = ()
-    element: Final = 25
-    oid: Final = 1009
+    sql, element, oid = "bytea[]", 17, 1001
 
     @classmethod
-    def of(cls, values: Iterable[str | None]) -> Texts:
-        """From texts. Raises UnicodeEncodeError for what is not valid Unicode."""
-        raw = [None if value is None else value.encode() for value in values]
-        return cls(_array(cls.element, [_NULL if value is None else _LENGTH(len(value)) + value for value in raw]))
+    def packed(cls, value: bytes) -> bytes:
+        """See Packed."""
+        return _LENGTH(len(value)) + value
+
+    @classmethod
+    def said(cls, value: bytes) -> str:
+        """See Packed."""
+        return f'"\\\\x{value.hex()}"'
 
 
-class Integers(bytes):
-    """An int4[]."""
+class Texts(Packed):
+    """From texts."""
 
     __slots__ = ()
-    element: Final = 23
-    oid: Final = 1007
+    sql, element, oid = "text[]", 25, 1009
 
     @classmethod
-    def of(cls, values: Sequence[int]) -> Integers:
-        """From integers. Raises struct.error for one that needs more than 32 bits."""
-        pairs = [4] * (2 * len(values))
-        pairs[1::2] = values
-        return cls(_array(cls.element, [struct.pack(f"!{len(pairs)}i", *pairs)], len(values)))
+    def packed(cls, value: str) -> bytes:
+        """See Packed."""
+        raw = value.encode()
+        return _LENGTH(len(raw)) + raw
+
+    @classmethod
+    def said(cls, value: str) -> str:
+        """See Packed."""
+        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-class Floats(bytes):
-    """A float8[]."""
+class Integers(Packed):
+    """From integers of up to 32 bits."""
 
     __slots__ = ()
-    element: Final = 701
-    oid: Final = 1022
+    sql, element, oid = "int[]", 23, 1007
 
     @classmethod
-    def of(cls, values: Iterable[float | None]) -> Floats:
-        """From numbers."""
-        return cls(_array(cls.element, [_NULL if value is None else _FLOAT(8, value) for value in values]))
+    def of(cls, values: Iterable[int]) -> Self:
+        """See Packed; none may be None."""
+        known = tuple(values)
+        pairs = [4] * (2 * len(known))
+        pairs[1::2] = known
+        return cls(_array(cls.element, [struct.pack(f"!{len(pairs)}i", *pairs)], len(known)))
 
 
-class Booleans(bytes):
-    """A boolean[]."""
+class Floats(Packed):
+    """From numbers."""
 
     __slots__ = ()
-    element: Final = 16
-    oid: Final = 1000
+    sql, element, oid = "float8[]", 701, 1022
 
     @classmethod
-    def of(cls, values: Iterable[bool]) -> Booleans:
-        """From truths."""
-        return cls(_array(cls.element, [_BOOLEANS[value] for value in values]))
+    def packed(cls, value: float) -> bytes:
+        """See Packed."""
+        return _FLOAT(8, value)
+
+    @classmethod
+    def said(cls, value: float) -> str:
+        """See Packed."""
+        return repr(float(value))
 
 
-KINDS: Final = (Uuids, Blobs, Texts, Integers, Floats, Booleans)
+class Booleans(Packed):
+    """From truths."""
+
+    __slots__ = ()
+    sql, element, oid = "boolean[]", 16, 1000
+
+    @classmethod
+    def packed(cls, value: bool) -> bytes:  # noqa: FBT001 - an element
+        """See Packed."""
+        return _BOOLEANS[value]
+
+
+KINDS: Final[tuple[type[Packed], ...]] = (Uuids, Blobs, Texts, Integers, Floats, Booleans)
 
 
 def _array(element: int, parts: Sequence[bytes], count: int | None = None) -> bytes:

@@ -20,7 +20,7 @@ from reinhardt_tasks.backends.postgres.layout import CODES, PURGED_AT_ONCE, STAT
 from reinhardt_tasks.backends.postgres.place import Place, parse_url
 from reinhardt_tasks.backends.postgres.watch import Glance, Patience
 from reinhardt_tasks.contract import MAX_BATCH, TaskBackend
-from reinhardt_tasks.errors import BackendError, BackendTaskNotFoundError, TransitionError, UnsupportedError
+from reinhardt_tasks.errors import BackendError, BackendTaskNotFoundError, TransitionError
 from reinhardt_tasks.identity import TaskId
 from reinhardt_tasks.message import (
     AnyMessage,
@@ -132,16 +132,15 @@ class PostgresBackend(TaskBackend):
     async def put(
         self, messages: Sequence[AnyMessage], *, guard: Guard | None = None, connection: object = None
     ) -> list[Put]:
-        """See TaskBackend.put."""
-        if connection is not None:
-            raise UnsupportedError(option="connection=", backend=self.name, instead="an enqueue after your commit")
+        """See TaskBackend.put. `connection` is one of those that `transaction.run` knows."""
         if len(messages) > MAX_BATCH:
             raise ValueError(f"{len(messages)} messages in one put; the most is {MAX_BATCH}, put the rest in another")
         if not messages:
             return []
         engine = self._open_engine
-        values = engine.packed(lambda: puts.pack(messages, guard, wake=False))
-        ((known,),) = await engine.call("put", values)
+        if connection is not None:
+            return puts.unpack(messages, await engine.put_within(connection, messages, guard))
+        ((known,),) = await engine.call("put", engine.packed(lambda: puts.pack(messages, guard)))
         answers = puts.unpack(messages, known)
         if any(put.created for put in answers):
             engine.ringer.ring({queue(message.queue) for message in messages})

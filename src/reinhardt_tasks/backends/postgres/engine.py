@@ -10,13 +10,14 @@ from typing import Any, Final
 
 from psycopg import AsyncConnection
 
-from reinhardt_tasks.backends.postgres import faults, schema
+from reinhardt_tasks.backends.postgres import faults, schema, transaction
 from reinhardt_tasks.backends.postgres.arrays import Texts
 from reinhardt_tasks.backends.postgres.bell import Bell, Listener, Ringer
 from reinhardt_tasks.backends.postgres.line import Line, Lines, Row
 from reinhardt_tasks.backends.postgres.place import Place
 from reinhardt_tasks.backends.postgres.statements import Names, statements
-from reinhardt_tasks.errors import BackendError
+from reinhardt_tasks.errors import BackendError, TaskError
+from reinhardt_tasks.message import AnyMessage, Guard
 
 LONG: Final = 4.0
 """How many times as long as others a statement may take that goes through many rows."""
@@ -85,6 +86,19 @@ class Engine:
     def _calling(self, function: str, count: int) -> str:
         places = ", ".join(f"${number}" for number in range(1, count + 1))
         return f"SELECT * FROM {self.names.tables}{function}({places})"  # noqa: S608 - names of ours
+
+    async def put_within(
+        self, connection: object, messages: Sequence[AnyMessage], guard: Guard | None
+    ) -> list[bytes | None] | None:
+        """`put` inside the transaction of `connection`: it, and the wake-up, happen if and when that commits."""
+        step = transaction.Step(self.names, messages, guard, wake=self._place.notify)
+        try:
+            return transaction.known(await transaction.run(connection, step))
+        except Exception as error:
+            fault = faults.translated(transaction.cause(error), self._place, self._names)
+            if not isinstance(fault, TaskError):
+                raise
+            raise fault from error
 
     def packed(self, pack: Callable[[], list[Any]]) -> list[Any]:
         """The values `pack` gives, or the package's error for one that cannot travel."""

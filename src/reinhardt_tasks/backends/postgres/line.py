@@ -28,7 +28,7 @@ _CONNECT: Final = 8.0
 """Seconds until a connection stands, all its addresses tried."""
 
 
-def _binary_array(kind: type[Any]) -> type[Dumper]:
+def _binary_array(kind: type[arrays.Packed]) -> type[Dumper]:
     """How a packed array goes to the server: as it is."""
 
     class Packed(Dumper):

@@ -5,45 +5,44 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from reinhardt_tasks.backends.postgres.arrays import Blobs, Booleans, Floats, Integers, Texts, Uuids
+from reinhardt_tasks.backends.postgres.arrays import Blobs, Booleans, Floats, Integers, Packed, Texts, Uuids
 from reinhardt_tasks.identity import TaskId
 from reinhardt_tasks.message import AnyMessage, Guard, Put
 
 Kind = tuple[Any, ...]
-"""All that a message says but for its id and body."""
-VALUES: Final = 22
-"""How many values `pack` gives."""
+"""All that a message says but for its id and body, in the order of `_KIND`, its parents last."""
+Columns = list[tuple[type[Packed], Sequence[Any]]]
+"""The arrays of the function `put`."""
+_KIND: Final[tuple[type[Packed], ...]] = (
+    Texts,  # name
+    Texts,  # queue
+    Integers,  # priority
+    Floats,  # delay
+    Floats,  # run_at
+    Floats,  # result_ttl
+    Integers,  # max_losses
+    Uuids,  # workflow
+    Texts,  # unique_key
+    Floats,  # unique_for
+    Booleans,  # tolerant
+    Booleans,  # held
+)
+SCALARS: Final = ("boolean", "text", "float8", "float8", "boolean")
+"""The types of the values that follow the arrays."""
 
 
-def pack(messages: Sequence[AnyMessage], guard: Guard | None, *, wake: bool) -> list[Any]:
-    """The values of the function `put`."""
+def columns(messages: Sequence[AnyMessage]) -> Columns:
+    """What the arrays of the function `put` hold."""
     kinds: dict[Kind, int] = {}
     numbers = [kinds.setdefault(_kind(message), len(kinds) + 1) for message in messages]
-    waits = [(number, parent) for kind, number in kinds.items() for parent in kind[11]]
-    columns: list[tuple[Any, ...]] = list(zip(*kinds, strict=True)) if kinds else [()] * 12
+    waits = [(number, parent) for kind, number in kinds.items() for parent in kind[-1]]
     return [
-        Uuids.of([message.id for message in messages]),
-        Blobs.of([message.body for message in messages]),
-        Integers.of(numbers),
-        Texts.of(columns[0]),
-        Texts.of(columns[1]),
-        Integers.of(columns[2]),
-        Floats.of(columns[3]),
-        Floats.of(columns[4]),
-        Floats.of(columns[5]),
-        Integers.of(columns[6]),
-        Uuids.of(columns[7]),
-        Texts.of(column[0] for column in columns[8]),
-        Floats.of(column[1] for column in columns[8]),
-        Booleans.of(columns[9]),
-        Booleans.of(columns[10]),
-        Integers.of([number for number, _ in waits]),
-        Uuids.of([parent for _, parent in waits]),
-        guard is not None,
-        guard.schedule if guard is not None else None,
-        guard.expected if guard is not None else None,
-        guard.due if guard is not None else None,
-        wake,
+        (Uuids, [message.id for message in messages]),
+        (Blobs, [message.body for message in messages]),
+        (Integers, numbers),
+        *zip(_KIND, list(zip(*kinds, strict=True))[:-1], strict=True),
+        (Integers, [number for number, _ in waits]),
+        (Uuids, [parent for _, parent in waits]),
     ]
 
 
@@ -57,11 +56,24 @@ def _kind(message: AnyMessage) -> Kind:
         message.result_ttl,
         message.max_losses,
         message.workflow,
-        (message.unique_key, message.unique_for if message.unique_key is not None else None),
+        message.unique_key,
+        message.unique_for if message.unique_key is not None else None,
         message.tolerant,
         message.held,
         message.waits_on,
     )
+
+
+def scalars(guard: Guard | None, *, wake: bool) -> list[Any]:
+    """The values that follow the arrays."""
+    if guard is None:
+        return [False, None, None, None, wake]
+    return [True, guard.schedule, guard.expected, guard.due, wake]
+
+
+def pack(messages: Sequence[AnyMessage], guard: Guard | None) -> list[Any]:
+    """The values of the function `put`, for a connection of our own."""
+    return [*(kind.of(values) for kind, values in columns(messages)), *scalars(guard, wake=False)]
 
 
 def unpack(messages: Sequence[AnyMessage], known: Sequence[bytes | None] | None) -> list[Put]:
