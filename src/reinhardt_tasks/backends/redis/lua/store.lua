@@ -54,6 +54,7 @@ local MARK = {
   PROGRESS = 64,   -- `progress` holds something of it
   ERROR = 128,     -- `errors` does
   RESULT = 256,    -- `results` does
+  PLAIN = 512,     -- it was put without options
 }
 local DAY = 86400
 local HELD_TTL = 3600
@@ -137,7 +138,7 @@ function store.begin(id, value)
   local facts = store.decode(value)
   return {
     id = id, facts = facts, status = 0, priority = facts.priority, queue = facts.queue, run_at = facts.run_at,
-    marks = (facts.kind > 1 and MARK.LASTING or 0) + (facts.held and MARK.HELD or 0),
+    marks = facts.kind == 0 and MARK.PLAIN or (facts.kind > 1 and MARK.LASTING or 0) + (facts.held and MARK.HELD or 0),
     losses = 0, attempts = 0, unknowns = 0, number = 0, waiting = 0, place = 0,
     updated_at = facts.created_at, started_at = 0, finished_at = 0, worker = '',
   }
@@ -227,6 +228,20 @@ function store.load(ids)
     found[n] = entries[ids[n]]
   end
   return found
+end
+
+-- The entries of those of `ids` that are known. The others, of which there are none unless keys were evicted, are taken
+-- off the zset `word`.
+function store.known(ids, word)
+  local found, entries = store.load(ids), {}
+  for n = 1, #ids do
+    if found[n] then
+      entries[#entries + 1] = found[n]
+    elseif word then
+      store.zset(word)[ids[n]] = false
+    end
+  end
+  return entries
 end
 
 -- Give each of these known entries its `facts`, see `decode`.
@@ -380,11 +395,13 @@ end
 function store.erase(entry)
   local id = entry.id
   store.count(entry.queue, entry.status, -1)
-  for _, word in ipairs({'messages', 'states', 'results', 'errors', 'progress', 'children'}) do
-    store.hash(word)[id] = false
+  store.hash('messages')[id], store.hash('states')[id], store.hash('children')[id] = false, false, false
+  store.zset('ids')[id], store.zset('ended')[id] = false, false
+  if store.fallen(entry) then
+    store.zset('fallen')[id] = false
   end
-  for _, word in ipairs({'ids', 'fallen', 'ended'}) do
-    store.zset(word)[id] = false
+  if entry.marks > 0 then
+    store.hash('errors')[id], store.hash('results')[id], store.hash('progress')[id] = false, false, false
   end
   if entry.blocked then
     store.set('blocked')[id] = false
