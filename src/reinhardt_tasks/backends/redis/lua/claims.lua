@@ -67,6 +67,9 @@ local function choose(worker, want, queues, paused)
     return line.take('ready', want, queues, paused)
   end
   local suspect = store.load({id})[1]
+  if not suspect then
+    return line.take('suspects', 1, queues, paused)
+  end
   local overdue = store.now - suspect.ready_at >= PATIENCE
   if redis.call('SCARD', KEYS[1] .. 'claims:' .. worker) > 0 then
     return overdue and is_emptied(worker, suspect) and {} or line.take('ready', want, queues, paused)
@@ -118,9 +121,11 @@ function claims.recall(worker, held, answer)
   end
   local entries, values = store.load(ids), store.read('messages', ids)
   for n = 1, #ids do
-    answer[#answer + 1] = ids[n]
-    answer[#answer + 1] = values[n]
-    answer[#answer + 1] = store.freeze(entries[n])
+    if entries[n] and values[n] then
+      answer[#answer + 1] = ids[n]
+      answer[#answer + 1] = values[n]
+      answer[#answer + 1] = store.freeze(entries[n])
+    end
   end
 end
 

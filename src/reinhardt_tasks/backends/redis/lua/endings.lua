@@ -13,7 +13,7 @@
 -- is told by the next exchanges and sweeps; until then these children wait.
 
 local endings = {budget = 500, orphaned = {}}
-local finished, linked = {}, {}
+local finished, linked, relinked = {}, {}, false
 
 -- The encoded ErrorRecord.
 function endings.error(kind, text, reason)
@@ -207,26 +207,23 @@ end
 
 -- The statuses of `ids`, false where one is unknown, without loading what was put.
 function endings.statuses(ids)
-  local states, found, untouched = store.read('states', ids), {}, {}
+  local states, entries, found = store.read('states', ids), store.entries, {}
+  local untouched, places, count = {}, {}, 0
   for n = 1, #ids do
-    local entry = store.entries[ids[n]]
+    local entry = entries[ids[n]]
     if entry ~= nil then
       found[n] = entry and entry.status
     elseif states[n] then
       found[n] = states[n]:byte(1)
     else
-      found[n] = false
-      untouched[#untouched + 1] = n
+      count = count + 1
+      untouched[count], places[count], found[n] = ids[n], n, false
     end
   end
-  for first = 1, #untouched, 1000 do
-    local asked = {}
-    for n = first, math.min(first + 999, #untouched) do
-      asked[#asked + 1] = ids[untouched[n]]
-    end
-    local scores = redis.call('ZMSCORE', KEYS[1] .. 'ids', unpack(asked))
-    for n = 1, #asked do
-      found[untouched[first + n - 1]] = scores[n] and STATUS.PENDING
+  for first = 1, count, 1000 do
+    local scores = redis.call('ZMSCORE', KEYS[1] .. 'ids', unpack(untouched, first, math.min(first + 999, count)))
+    for n = 1, #scores do
+      found[places[first + n - 1]] = scores[n] and STATUS.PENDING
     end
   end
   return found
@@ -234,73 +231,51 @@ end
 
 -- The ids of those an entry (with facts) was put to wait for, each once.
 function endings.parents(entry)
-  local ids, seen = {}, {}
-  for _, id in ipairs(store.split(entry.facts.parents)) do
+  local ids, seen, text, count = {}, {}, entry.facts.parents, 0
+  for at = 1, #text, 16 do
+    local id = text:sub(at, at + 15)
     if not seen[id] then
-      seen[id] = true
-      ids[#ids + 1] = id
+      seen[id], count = true, count + 1
+      ids[count] = id
     end
   end
   return ids
 end
 
--- Let an unfinished entry (with facts) wait for its unfinished parents. Answers the id and the status of one that
--- fell, if that concerns it. `known` are the parents' statuses, where the caller has them already.
-function endings.join_parents(entry, known)
-  local ids = endings.parents(entry)
-  local statuses, tolerant, fallen, fell = known or endings.statuses(ids), entry.facts.tolerant, nil, nil
-  for n = 1, #ids do
+-- Let an unfinished entry (with facts) wait for the unfinished ones of its `parents`, whose `statuses` are these. Answers
+-- the id and the status of one that fell, if that concerns it. With `again` it may be linked to them already.
+function endings.join_parents(entry, parents, statuses, again)
+  local tolerant, waiting, fallen, fell = entry.facts.tolerant, 0, nil, nil
+  for n = 1, #parents do
     local status = statuses[n]
-    if status and status < STATUS.SUCCESS then
-      entry.waiting = entry.waiting + 1
-      linked[#linked + 1] = {ids[n], entry.id}
+    local unfinished = status and status < STATUS.SUCCESS
+    if unfinished then
+      waiting = waiting + 1
     elseif status and status > STATUS.SUCCESS and not tolerant then
-      fallen, fell = ids[n], status
-      linked[#linked + 1] = {ids[n], entry.id}
+      fallen, fell = parents[n], status
+    end
+    if unfinished or fallen == parents[n] then
+      local others = linked[parents[n]]
+      linked[parents[n]] = others and others .. entry.id or entry.id
     end
   end
-  if entry.waiting > 0 then
+  relinked = relinked or again
+  if waiting > 0 then
+    entry.waiting = waiting
     store.change(entry)
   end
   return fallen, fell
 end
 
-local function has_link(links, id)
-  local at = links:find(id, 1, true)
-  while at and at % 16 ~= 1 do
-    at = links:find(id, at + 1, true)
+local function as_set(ids)
+  local set = {}
+  for n = 1, #ids do
+    set[ids[n]] = true
   end
-  return at ~= nil
+  return set
 end
 
--- Have the links made by `join_parents` written with the rest.
-function endings.write_links()
-  if not linked[1] then
-    return
-  end
-  store.flush('children')
-  local parents, fresh = {}, {}
-  for _, link in ipairs(linked) do
-    if not fresh[link[1]] then
-      fresh[link[1]] = {}
-      parents[#parents + 1] = link[1]
-    end
-    table.insert(fresh[link[1]], link[2])
-  end
-  linked = {}
-  local links, children = store.read('children', parents), store.hash('children')
-  for n, parent in ipairs(parents) do
-    local all = {links[n] or ''}
-    for _, child in ipairs(fresh[parent]) do
-      if all[1] == '' or not has_link(all[1], child) then
-        all[#all + 1] = child
-      end
-    end
-    children[parent] = table.concat(all)
-  end
-end
-
--- Remove from `text` the ids for which `gone[id]`.
+-- Remove from `text` the ids that are in the set `gone`.
 local function without(text, gone)
   local kept = {}
   for _, id in ipairs(store.split(text)) do
@@ -309,6 +284,31 @@ local function without(text, gone)
     end
   end
   return table.concat(kept)
+end
+
+-- Write the links made by `join_parents`.
+function endings.write_links()
+  if not next(linked) then
+    return
+  end
+  store.flush('children')
+  local parents, before, written, count = {}, {}, {}, 0
+  for parent in pairs(linked) do
+    count = count + 1
+    parents[count] = parent
+  end
+  if redis.call('EXISTS', KEYS[1] .. 'children') == 1 then
+    before = store.read('children', parents)
+  end
+  for n = 1, count do
+    local old, new = before[n], linked[parents[n]]
+    if relinked and old then
+      new = without(new, as_set(store.split(old)))
+    end
+    written[2 * n - 1], written[2 * n] = parents[n], old and old .. new or new
+  end
+  linked, relinked = {}, false
+  store.send('HSET', 'children', written)
 end
 
 local function fans_of(concerns)
@@ -405,7 +405,8 @@ function endings.revive(entries)
     renew(entries[n])
   end
   for n = 1, #entries do
-    endings.join_parents(entries[n])
+    local parents = endings.parents(entries[n])
+    endings.join_parents(entries[n], parents, endings.statuses(parents), true)
     line.up(entries[n])
   end
   endings.write_links()

@@ -1,5 +1,5 @@
 -- Settle what a worker tells, promote what is due, claim for it: one step.
--- include: claims, openings
+-- include: claims, openings, keeping
 -- flags: allow-oom
 --
 -- ARGV: worker, sequence, want, whether it is awake (0 or 1: it may still stand among the sleepers), number of queues
@@ -12,6 +12,7 @@
 local DONE, ALREADY, LOST = '\0', '\1', '\2'
 local SUCCESS, FAILURE, RETRY, CANCELLED = 0, 1, 2, 4
 local ENDS = {[SUCCESS] = STATUS.SUCCESS, [FAILURE] = STATUS.FAILURE, [CANCELLED] = STATUS.CANCELLED}
+local LATE = 60
 local worker = ARGV[1]
 local at = 8
 
@@ -137,6 +138,10 @@ if registered then
   if current and not draining then
     claims.claim(worker, tonumber(ARGV[3]), queues, record[4], given)
   end
+end
+-- Where much ends, sweeps alone would not keep up with what is over.
+if outcomes[1] then
+  keeping.expire(store.now - LATE, 2 * #outcomes)
 end
 quick.write_claims(worker)
 store.commit()

@@ -1,5 +1,5 @@
 -- How long results, records and ids of finished messages are kept.
--- include: store, line, endings
+-- include: store, line, endings, quick
 --
 -- `ended` says when something of a finished message is over: its result first, then all of it. What belongs to a
 -- workflow that still runs is parked until that has ended.
@@ -48,9 +48,10 @@ function keeping.expire(moment, limit)
   if not ids[1] then
     return 0, 0
   end
-  local entries = store.load(ids)
+  local others, gone = quick.forget(ids)
+  local entries = store.known(others, 'ended')
   store.facts(entries)
-  local ends, expired, doomed = ends_of(entries), 0, {}
+  local ends, expired, doomed = ends_of(entries), gone, {}
   for _, entry in ipairs(entries) do
     if not parks(entry, ends) then
       if entry.status == STATUS.SUCCESS and not store.has(entry, MARK.EXPIRED) then
@@ -66,15 +67,15 @@ function keeping.expire(moment, limit)
     end
   end
   endings.forget(doomed)
-  return expired, #doomed
+  return expired, gone + #doomed
 end
 
 -- Let go of up to `limit` messages that were parked for workflows which have ended since.
 function keeping.unpark(limit)
   for _, last in ipairs(redis.call('SMEMBERS', KEYS[1] .. 'unparked')) do
     local ids = redis.call('SRANDMEMBER', KEYS[1] .. 'parked:' .. last, limit)
-    for _, entry in ipairs(store.load(ids)) do
-      if entry and store.finished(entry) then
+    for _, entry in ipairs(store.known(ids)) do
+      if store.finished(entry) then
         store.zset('ended')[entry.id] = endings.over_at(entry)
       end
     end

@@ -50,12 +50,7 @@ end
 -- Take a worker off the list; how many of its messages were given back, and how many became dead letters.
 function leases.dismiss(worker, lost)
   local ids = redis.call('SMEMBERS', KEYS[1] .. 'claims:' .. worker)
-  local entries, poisoned = {}, 0
-  for _, entry in ipairs(store.load(ids)) do
-    if entry then
-      entries[#entries + 1] = entry
-    end
-  end
+  local entries, poisoned = store.known(ids), 0
   if lost then
     store.facts(entries)
   end
@@ -66,6 +61,8 @@ function leases.dismiss(worker, lost)
     end
   end
   bells.off(worker)
+  store.command('DEL', 'claims:' .. worker)
+  store.command('DEL', 'cancels:' .. worker)
   store.set('workers')[worker] = false
   store.command('DEL', 'worker:' .. worker)
   return #entries - poisoned, poisoned

@@ -75,7 +75,9 @@ function line.promote(limit)
   local entries, later = store.load(ids), store.zset('later')
   for n = 1, #ids do
     later[ids[n]] = false
-    line.join(entries[n])
+    if entries[n] then
+      line.join(entries[n])
+    end
   end
   return #ids
 end

@@ -24,7 +24,7 @@ end
 
 local created_at = struct.pack('>d', store.now)
 local known = ids[1] and redis.call('ZMSCORE', KEYS[1] .. 'ids', unpack(ids)) or {}
-local entries, keys, parents = {}, {}, {}
+local entries, keys = {}, {}
 
 -- The entry of a message that is more than a plain one: which has options.
 local function examine(n)
@@ -35,9 +35,6 @@ local function examine(n)
     keys[#keys + 1] = entry.key
   end
   entry.parents = endings.parents(entry)
-  for _, parent in ipairs(entry.parents) do
-    parents[#parents + 1] = parent
-  end
 end
 
 for n = 1, #ids do
@@ -67,9 +64,17 @@ end
 
 -- The statuses of all parents, by id; false for one that is not stored.
 local function find_parents()
-  local statuses, found = {}, endings.statuses(parents)
-  for n = 1, #parents do
-    statuses[parents[n]] = found[n]
+  local statuses, wanted = {}, {}
+  for n = 1, #ids do
+    for _, parent in ipairs(entries[n] and entries[n].parents or {}) do
+      if statuses[parent] == nil then
+        statuses[parent] = false
+        wanted[#wanted + 1] = parent
+      end
+    end
+  end
+  for n, status in ipairs(endings.statuses(wanted)) do
+    statuses[wanted[n]] = status
   end
   return statuses
 end
@@ -99,7 +104,7 @@ end
 
 -- Storing. The first command of all is one that is refused when memory is full ------------------------------------------
 
-local places, queues = {}, {}
+local places, queues, held = {}, {}, {}
 
 local function line_up_plain(n)
   local priority, length = puts[n]:byte(2, 3)
@@ -115,13 +120,12 @@ local function line_up_plain(n)
 end
 
 local function join_parents(entry)
-  local of = {}
+  local of, others = {}, store.entries
   for n, parent in ipairs(entry.parents) do
-    local other = store.entries[parent]
+    local other = others[parent]
     of[n] = other and other.status or statuses[parent] or STATUS.PENDING
-    statuses[parent] = of[n]
   end
-  return endings.join_parents(entry, of)
+  return endings.join_parents(entry, entry.parents, of)
 end
 
 local function line_up(entry)
@@ -136,7 +140,8 @@ local function line_up(entry)
   end
   if facts.held and facts.workflow then
     store.zset('held')[entry.id] = store.now + HELD_TTL
-    store.command('RPUSH', 'held:' .. facts.workflow, entry.id)
+    held[facts.workflow] = held[facts.workflow] or {}
+    table.insert(held[facts.workflow], entry.id)
   end
   local fallen, status = join_parents(entry)
   if fallen then
@@ -169,6 +174,9 @@ local function line_up_all()
     elseif answer[n] == 1 then
       line_up_plain(n)
     end
+  end
+  for workflow, those in pairs(held) do
+    store.send('RPUSH', 'held:' .. workflow, those)
   end
   for _, queue in ipairs(queues) do
     local count = #places[queue] / 2

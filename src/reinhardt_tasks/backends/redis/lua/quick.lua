@@ -1,14 +1,14 @@
--- The short way for what most messages are: plain ones (see store.decode) that are claimed for the first time, and that
--- succeed in their first run.
+-- The short way for what most messages are: plain ones (put without options) that are claimed for the first time,
+-- succeed in their first run with a short result, and are forgotten a day later.
 -- include: store, line
 --
--- It writes what the long way would, without an entry in between. Whatever has a mark, children or a history is left to
--- the long way. The offsets are those of STATE.
+-- It writes what the long way would, without an entry in between. Whatever has another mark, children or a history is
+-- left to the long way. The offsets are those of STATE.
 
 local quick = {}
 local NOW = struct.pack('>d', store.now)
-local RUNNING = struct.pack('>BH', STATUS.RUNNING, 0)
-local SUCCEEDED = struct.pack('>BH', STATUS.SUCCESS, SETTLED + SHORT)
+local RUNNING = struct.pack('>BH', STATUS.RUNNING, MARK.PLAIN)
+local SUCCEEDED = struct.pack('>BH', STATUS.SUCCESS, MARK.PLAIN + SETTLED + SHORT)
 local FIRST = ('\0'):rep(12) .. struct.pack('>II', 1, 0)
 local NEVER = ('\0'):rep(16)
 local ENDED_AT = string.format('%.17g', store.now + DAY)
@@ -90,4 +90,28 @@ function quick.write_claims(worker)
     store.count(queue, STATUS.PENDING, -count)
     store.count(queue, STATUS.RUNNING, count)
   end
+end
+
+-- Forgetting ----------------------------------------------------------------------------------------------------------
+
+-- Forget those of `ids`, of which the result is over, that went the short way; answers the others, and how many went.
+function quick.forget(ids)
+  local found, others, doomed, counts = store.read('states', ids), {}, {}, {}
+  for n = 1, #ids do
+    local state = found[n]
+    if state and state:sub(1, 3) == SUCCEEDED and not store.entries[ids[n]] then
+      local queue = state:sub(66, 65 + state:byte(65))
+      doomed[#doomed + 1] = ids[n]
+      counts[queue] = (counts[queue] or 0) + 1
+    else
+      others[#others + 1] = ids[n]
+    end
+  end
+  for queue, count in pairs(counts) do
+    store.count(queue, STATUS.SUCCESS, -count)
+  end
+  for word, command in pairs({ended = 'ZREM', ids = 'ZREM', messages = 'HDEL', states = 'HDEL'}) do
+    store.send(command, word, doomed)
+  end
+  return others, #doomed
 end

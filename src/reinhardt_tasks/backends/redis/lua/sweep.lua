@@ -14,6 +14,9 @@ local suspected, rescued, poisoned, cancelled = 0, 0, 0, 0
 local function look(worker)
   local kept = redis.call('HMGET', KEYS[1] .. 'worker:' .. worker, 'beat_at', 'lease', 'suspected_at')
   local beat_at, lease, since = tonumber(kept[1]), tonumber(kept[2]), tonumber(kept[3])
+  if not beat_at then  -- its record was evicted: it could not be told apart from a dead one
+    beat_at, lease, since = 0, 0, 0
+  end
   local record = store.hash('worker:' .. worker)
   if (since or beat_at) > store.now then  -- the clock was set back: a beat that lies ahead would never grow old
     beat_at, since = store.now, nil
@@ -40,7 +43,7 @@ local function drop_unopened()
   end
   local raw = endings.error('TaskCancelledError', 'its workflow was put, but never started', 'cancelled')
   local dropped = 0
-  for _, entry in ipairs(store.load(ids)) do
+  for _, entry in ipairs(store.known(ids, 'held')) do
     if not store.finished(entry) and dropped < LIMIT then
       endings.finish(entry, STATUS.CANCELLED, raw)
       dropped = dropped + 1 + endings.tell()
