@@ -64,7 +64,7 @@ local function cancel_unfinished()
   end
   local children = parents and store.read('children', ids) or {}
   for n, entry in ipairs(doomed) do
-    if not store.finished(entry) and (children[n] or entry.marks > 0) then
+    if not store.finished(entry) and (children[n] or store.has(entry, MARK.HELD + MARK.KEEPS)) then
       endings.finish(entry, STATUS.CANCELLED, reason)
     elseif not store.finished(entry) then
       line.leave(entry)

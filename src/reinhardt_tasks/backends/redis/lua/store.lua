@@ -400,7 +400,7 @@ function store.erase(entry)
   if store.fallen(entry) then
     store.zset('fallen')[id] = false
   end
-  if entry.marks > 0 then
+  if store.has(entry, MARK.ERROR + MARK.RESULT + MARK.PROGRESS) then
     store.hash('errors')[id], store.hash('results')[id], store.hash('progress')[id] = false, false, false
   end
   if entry.blocked then
