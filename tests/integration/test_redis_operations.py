@@ -294,6 +294,15 @@ async def test_odd_names_of_schedules_locks_and_workers_are_taken_as_they_are(re
         assert [await backend.remove_schedule(name) for name in names] == [True] * len(names)
 
 
+async def test_a_worker_that_leaves_while_workers_are_listed_is_not_listed(redis_server):
+    """Its name was read, and its facts were gone when they were asked for."""
+    prefix = fresh_prefix()
+    async with opened(redis_server, prefix) as backend:
+        await hand_of(backend, "here")
+        redis_server.call("SADD", f"{{{prefix}}}workers", "gone")
+        assert [one.beat.worker for one in await backend.workers()] == ["here"]
+
+
 async def test_a_name_that_has_no_room_is_refused(redis_server):
     """Nothing is stored for a queue or task whose name is longer than 255 bytes."""
     async with opened(redis_server) as backend:

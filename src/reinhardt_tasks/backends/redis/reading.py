@@ -139,11 +139,11 @@ async def workers(link: Link) -> list[WorkerRecord]:
     rows: list[Any] = []
     for first in range(0, len(names), MAX_BATCH):
         rows += await link.call("workers", *names[first : first + MAX_BATCH])
-    return [
-        WorkerRecord(beat=_decode_beat(beat), beat_at=float(beat_at), claims=claims, suspected=bool(suspected_at))
-        for beat, beat_at, suspected_at, claims in rows
-        if beat is not None
-    ]
+    return [_worker_record(*row) for row in rows if row is not None]  # None: it has left meanwhile
+
+
+def _worker_record(beat: bytes, beat_at: bytes, suspected_at: bytes, claims: int) -> WorkerRecord:
+    return WorkerRecord(beat=_decode_beat(beat), beat_at=float(beat_at), claims=claims, suspected=bool(suspected_at))
 
 
 def _grouped(flat: Sequence[Any], size: int) -> Iterator[tuple[Any, ...]]:
