@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from reinhardt_tasks.backends import connect
 from reinhardt_tasks.backends.dummy import DummyBackend
 from reinhardt_tasks.backends.immediate import ImmediateBackend
 from reinhardt_tasks.backends.memory import MemoryBackend
+from reinhardt_tasks.backends.redis import RedisTaskBackend
 from reinhardt_tasks.backends.sqlite import SqliteBackend
 from reinhardt_tasks.errors import ConfigurationError
 
@@ -34,13 +38,47 @@ def test_a_file_is_named_relative_or_absolute(tmp_path, monkeypatch) -> None:
         connect("sqlite:///tasks.db?durability=none")
 
 
-@pytest.mark.parametrize("url", ["mongo://user:hunter2@host/0", "redis://user:hunter2@host/0", "user:hunter2@host", ""])
+@pytest.mark.parametrize("url", ["mongo://user:hunter2@host/0", "amqp://user:hunter2@host/0", "user:hunter2@host", ""])
 def test_what_is_not_there_is_refused_without_showing_a_password(url: str) -> None:
     """The text names the schemes there are."""
     with pytest.raises(ConfigurationError, match="sqlite://") as caught:
         connect(url)
     assert "hunter2" not in str(caught.value)
     assert caught.value.setting == "url"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://host/1",
+        "rediss://host",
+        "redis+unix:///run/redis.sock",
+        "redis+sentinel://one,two/service",
+        "rediss+sentinel://one,two/service",
+        "redis+cluster://one,two",
+        "rediss+cluster://one",
+    ],
+)
+def test_redis_is_named_in_all_its_forms(url) -> None:
+    """Alone, over TLS, on a socket, under sentinels and in a cluster; nothing is spoken to before it is opened."""
+    backend = connect(f"{url}?prefix=shop%3A")
+    assert isinstance(backend, RedisTaskBackend)
+    assert "shop:" in repr(backend)
+
+
+@pytest.mark.parametrize("missing", ["redis", "hiredis"])
+def test_package_that_is_not_installed_is_told_with_what_to_type(missing) -> None:
+    """Each backend's package comes with the extra of its name."""
+    program = f"""
+import sys
+sys.modules[{missing!r}] = None  # as if it were not installed
+from reinhardt_tasks.backends import connect
+connect("rediss://user:hunter2@host")
+"""
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    told = f"ConfigurationError: rediss:// needs the package '{missing}', which is not installed. Type: pip install"
+    assert f"{told} 'reinhardt-tasks[redis]'" in ran.stderr.splitlines()[-1]
+    assert "hunter2" not in ran.stderr.splitlines()[-1]
 
 
 def test_what_is_planned_is_told_apart_from_what_is_unknown() -> None:

@@ -14,11 +14,16 @@ _BACKENDS: Final = {
     "dummy": "dummy:DummyBackend",
     "immediate": "immediate:ImmediateBackend",
     "memory": "memory:MemoryBackend",
+    "redis": "redis:RedisTaskBackend",
+    "redis+cluster": "redis:RedisTaskBackend",
+    "redis+sentinel": "redis:RedisTaskBackend",
+    "redis+unix": "redis:RedisTaskBackend",
+    "rediss": "redis:RedisTaskBackend",
+    "rediss+cluster": "redis:RedisTaskBackend",
+    "rediss+sentinel": "redis:RedisTaskBackend",
     "sqlite": "sqlite:SqliteBackend",
 }
-_PLANNED: Final = frozenset(
-    {"amqp", "amqps", "postgres", "postgresql", "redis", "redis+cluster", "redis+sentinel", "rediss"}
-)
+_PLANNED: Final = frozenset({"amqp", "amqps", "postgres", "postgresql"})
 
 
 class _FromUrl(Protocol):
@@ -28,11 +33,12 @@ class _FromUrl(Protocol):
 def connect(url: str) -> TaskBackend:
     """The backend that `url` names, not opened.
 
-    `sqlite:///relative.db` or `sqlite:////absolute.db` (with `?durability=normal` or `off`); `memory://`, `immediate://`
-    and `dummy://`, of which each call gives one with a store of its own.
+    `sqlite:///relative.db` or `sqlite:////absolute.db` (with `?durability=normal` or `off`); `redis://host:port/database`
+    and its kin (see `backends.redis.place`); `memory://`, `immediate://` and `dummy://`, of which each call gives one
+    with a store of its own.
 
-    Raises ConfigurationError for a scheme that is not known, or a URL that its backend cannot use. What follows the
-    scheme may hold a password, so that no error shows it.
+    Raises ConfigurationError for a scheme that is not known, a package that is not installed, or a URL that its backend
+    cannot use. What follows the scheme may hold a password, so that no error shows it.
     """
     scheme, separator, _ = url.partition("://")
     known = ", ".join(f"{name}://" for name in sorted(_BACKENDS))
@@ -46,6 +52,20 @@ def connect(url: str) -> TaskBackend:
         )
     if scheme not in _BACKENDS:
         raise ConfigurationError(f"no backend is called {scheme!r}; there is {known}", setting="url")
+    return _imported(scheme).from_url(url)
+
+
+def _imported(scheme: str) -> _FromUrl:
+    """The class for a scheme. The extra that brings what it needs has the name of its module."""
     module, _, name = _BACKENDS[scheme].partition(":")
-    kind = cast("_FromUrl", getattr(import_module(f"{__name__}.{module}"), name))
-    return kind.from_url(url)
+    try:
+        return cast("_FromUrl", getattr(import_module(f"{__name__}.{module}"), name))
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        if missing == __name__.partition(".")[0]:
+            raise
+        raise ConfigurationError(
+            f"{scheme}:// needs the package {missing!r}, which is not installed. "
+            f"Type: pip install 'reinhardt-tasks[{module}]'",
+            setting="url",
+        ) from error
