@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 import time
-from collections import Counter
-from collections.abc import Collection, Generator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import ClassVar, Final, Unpack
 
 from reinhardt_tasks.backends.redis import operations, place, reading, timetable, wire
 from reinhardt_tasks.backends.redis.link import Link
 from reinhardt_tasks.backends.redis.place import Options
+from reinhardt_tasks.backends.redis.sleepers import Sleepers
 from reinhardt_tasks.contract import MAX_BATCH, TaskBackend
 from reinhardt_tasks.errors import BackendTaskNotFoundError, ConfigurationError, UnsupportedError
 from reinhardt_tasks.identity import TaskId
@@ -36,6 +35,8 @@ from reinhardt_tasks.status import TaskStatus
 PREFIX: Final = "reinhardt:tasks:"
 """What every key begins with, unless told otherwise."""
 _TAG: Final = re.compile(r"\{[^}]+\}")
+_NET: Final = 5.0
+"""Seconds after which a waiting worker looks by itself: one that was woken before it may have died of it."""
 _LONG: Final = 1e9
 """Seconds that no connection stands."""
 
@@ -73,8 +74,7 @@ class RedisTaskBackend(TaskBackend):
             replica_timeout=options.get("replica_timeout", 1.0),
             allow_eviction=options.get("allow_eviction", False),
         )
-        self._waiting: Counter[str] = Counter()
-        self._slept: set[str] = set()
+        self._sleepers = Sleepers()
 
     @classmethod
     def from_url(cls, url: str) -> RedisTaskBackend:
@@ -94,7 +94,7 @@ class RedisTaskBackend(TaskBackend):
         """See TaskBackend.close."""
         await super().close()
         await self._link.close()
-        self._slept.clear()
+        self._sleepers = Sleepers()
 
     def sibling(self) -> RedisTaskBackend:
         """See TaskBackend.sibling."""
@@ -147,46 +147,39 @@ class RedisTaskBackend(TaskBackend):
         held: Collection[TaskId] | None = None,
     ) -> Exchange:
         """See TaskBackend.exchange."""
-        awake = worker in self._slept and not self._waiting[worker]
-        settled, orders, claims = await self._link.call(
-            "exchange",
-            worker,
-            sequence,
-            want,
-            int(awake),
-            -1 if queues is None else len(queues),
-            -1 if held is None else len(held),
-            len(reports),
-            *(queues or ()),
-            *(held or ()),
-            *wire.reports(reports),
-            *wire.outcomes(outcomes),
-        )
-        if awake and not self._waiting[worker]:
-            self._slept.discard(worker)
+        with self._sleepers.awake(worker) as (awake, woken):
+            settled, orders, claims = await self._link.call(
+                "exchange",
+                worker,
+                sequence,
+                want,
+                int(awake),
+                -1 if queues is None else len(queues),
+                -1 if woken is None else len(woken),
+                -1 if held is None else len(held),
+                len(reports),
+                *(queues or ()),
+                *(woken or ()),
+                *(held or ()),
+                *wire.reports(reports),
+                *wire.outcomes(outcomes),
+            )
         return Exchange(wire.claims(claims), wire.settled(settled), wire.orders(orders))
 
     async def wait(self, worker: str, queues: Sequence[str] | None, timeout: float) -> bool:
         """See TaskBackend.wait."""
         listener = self._link.listener
         await listener.ready()
-        with self._asleep(worker) as also, listener.sleeper(b"w" + worker.encode()) as sleeper:
+        with self._sleepers.asleep(worker) as also, listener.sleeper(b"w" + worker.encode()) as sleeper:
             served = ("1",) if queues is None else ("0", *queues)
-            seconds = await self._link.call("sleep", worker, listener.channel, timeout, int(also), *served)
-            return seconds is None or await sleeper.woken(float(seconds))
-
-    @contextlib.contextmanager
-    def _asleep(self, worker: str) -> Generator[bool]:
-        """While the worker sleeps; whether somebody else sleeps under its name here."""
-        also = self._waiting[worker] > 0
-        self._waiting[worker] += 1
-        self._slept.add(worker)
-        try:
-            yield also
-        finally:
-            self._waiting[worker] -= 1
-            if not self._waiting[worker]:
-                del self._waiting[worker]
+            longest = min(timeout, _NET)
+            seconds = await self._link.call("sleep", worker, listener.channel, longest, int(also), *served)
+            if seconds is None:
+                return True
+            woken = await sleeper.woken(float(seconds))
+        if woken:
+            self._sleepers.woke(worker, queues)
+        return woken
 
     async def sweep(self) -> Swept:
         """See TaskBackend.sweep. After a lost connection nobody is given up before there was time to come back."""

@@ -129,17 +129,17 @@ function claims.recall(worker, held, answer)
   end
 end
 
--- Messages that could start are left in line, though workers that serve their queues sleep: wake some.
-function claims.pass_on(queues)
-  if redis.call('EXISTS', KEYS[1] .. 'asleep') == 0 then
+-- A worker that was woken for `queues` (nil: all) has left some of that in line: others are woken instead. It passes on
+-- only what rang since it `heard` last, so that workers that can take nothing do not keep each other awake.
+function claims.pass_on(queues, heard)
+  if queues and not queues[1] or redis.call('EXISTS', KEYS[1] .. 'asleep') == 0 then
     return
   end
-  local paused = paused_queues()
-  for _, queue in ipairs(queues or redis.call('SMEMBERS', KEYS[1] .. 'queues')) do
-    local left = not paused[queue] and redis.call('ZCARD', KEYS[1] .. 'ready:' .. queue) or 0
-    if left > 0 then
-      bells.wake(queue, left)
+  local paused, names = paused_queues(), queues or redis.call('SMEMBERS', KEYS[1] .. 'queues')
+  local rings = store.read('rings', names)
+  for n, queue in ipairs(names) do
+    if tonumber(rings[n] or 0) > heard and not paused[queue] then
+      bells.wake(queue, redis.call('ZCARD', KEYS[1] .. 'ready:' .. queue))
     end
   end
 end
-

@@ -3,9 +3,10 @@
 -- flags: allow-oom
 --
 -- ARGV: worker, sequence, want, whether it is awake (0 or 1: it may still stand among the sleepers), number of queues
--- (-1: all), number of held ids (-1: no repeat), number of reports; then the queues, the held ids, {token, progress} of
--- each report, and the outcomes: token | kind | whether unknown (a byte each) | delay (8 bytes) | payload. A token is the
--- id (16 bytes) and the number of the claim (4 bytes).
+-- (-1: all), number of queues that it was woken for (-1: all), number of held ids (-1: no repeat), number of reports;
+-- then the queues, those it was woken for, the held ids, {token, progress} of each report, and the outcomes: token |
+-- kind | whether unknown (a byte each) | delay (8 bytes) | payload. A token is the id (16 bytes) and the number of the
+-- claim (4 bytes).
 -- Answers {what the fence says, a byte for each outcome, orders (see leases.orders), claims: id, what was put, state
 -- ('' in the first run of a plain message), …}.
 
@@ -14,7 +15,7 @@ local SUCCESS, FAILURE, RETRY, CANCELLED = 0, 1, 2, 4
 local ENDS = {[SUCCESS] = STATUS.SUCCESS, [FAILURE] = STATUS.FAILURE, [CANCELLED] = STATUS.CANCELLED}
 local LATE = 60
 local worker = ARGV[1]
-local at = 8
+local at = 9
 
 local function arguments(count)
   if count < 0 then
@@ -29,8 +30,8 @@ local function arguments(count)
   return values
 end
 
-local queues, held = arguments(tonumber(ARGV[5])), arguments(tonumber(ARGV[6]))
-local reports = arguments(2 * tonumber(ARGV[7]))
+local queues, woken = arguments(tonumber(ARGV[5])), arguments(tonumber(ARGV[6]))
+local held, reports = arguments(tonumber(ARGV[7])), arguments(2 * tonumber(ARGV[8]))
 local outcomes = arguments(#ARGV - at + 1)
 
 local function run_again(entry, kind, delay, payload)
@@ -119,12 +120,16 @@ local function note_all()
   end
 end
 
-local record = redis.call('HMGET', KEYS[1] .. 'worker:' .. worker, 'beat_at', 'draining', 'sequence', 'alone')
+local record = redis.call('HMGET', KEYS[1] .. 'worker:' .. worker, 'beat_at', 'draining', 'sequence', 'alone',
+  'heard')
 local registered, draining = record[1] ~= false, record[2]
 local current = tonumber(ARGV[2]) >= tonumber(record[3] or 0)
 local given = {}
 
 store.despite_full()
+if ARGV[4] == '1' then
+  bells.off(worker)
+end
 note_all()
 local said = settle_all()
 endings.tell()
@@ -145,11 +150,8 @@ if outcomes[1] then
 end
 quick.write_claims(worker)
 store.commit()
-if ARGV[4] == '1' then
-  bells.off(worker)
-end
 if registered and current then
   redis.call('HSET', KEYS[1] .. 'worker:' .. worker, 'heard', store.ticks(), 'sequence', ARGV[2])
 end
-claims.pass_on(queues)
+claims.pass_on(woken, tonumber(record[5] or 0))
 return {said, leases.orders(worker, registered, draining), given}
