@@ -135,3 +135,28 @@ async def test_tls_where_none_is_spoken_fails_soon(server):
     it, port = server
     await refused(it.url(scheme="rediss"), "cannot be reached")
     await refused(it.url(port=port), "cannot be reached")
+
+
+async def test_sentinels_and_the_master_are_spoken_to_over_tls(authority, certificate):
+    """`rediss+sentinel://` asks the sentinels over TLS, and goes over TLS where they send it."""
+    master = options(authority, certificate, **{"tls-replication": "yes"})
+    with RedisServer(master) as it:
+        watching = options(authority, certificate, **{"tls-replication": "yes"})
+        watching["sentinel"] = f"monitor mymaster 127.0.0.1 {master['tls-port']} 1"
+        with RedisServer(watching, sentinel=True):
+            trust = f"ssl_ca_certs={authority.certificate}"
+            async with linked(f"rediss+sentinel://127.0.0.1:{watching['tls-port']}/mymaster?{trust}") as link:
+                assert await write(link)
+            assert it.call("DBSIZE") == 2
+
+
+async def test_nodes_of_a_cluster_are_spoken_to_over_tls(authority, certificate):
+    """`rediss+cluster://` learns the ports for TLS from the nodes."""
+    cluster = {"cluster-enabled": "yes", "cluster-port": free_port(), "tls-cluster": "yes"}
+    settings = options(authority, certificate, **cluster)
+    with RedisServer(settings) as it:
+        it.call("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+        await eventually_async(lambda: b"cluster_state:ok" in it.call("CLUSTER", "INFO"))
+        trust = f"ssl_ca_certs={authority.certificate}"
+        async with linked(f"rediss+cluster://127.0.0.1:{settings['tls-port']}?{trust}") as link:
+            assert await write(link)

@@ -103,6 +103,7 @@ class Listener:
         if hearing is not None:
             hearing.cancel()
             await asyncio.wait([hearing])
+        self._wire = None
         self._tell(faults.unavailable(self._place, "it was closed here"))
         self._wake_all()
 
