@@ -35,6 +35,7 @@ settings = st.builds(
     poll_interval=seconds,
     prefetch=st.none() | st.integers(0, 300),
     until_idle=st.booleans(),
+    scheduler=st.booleans(),
     log_level=st.sampled_from(LOG_LEVELS),
 )
 
@@ -53,11 +54,13 @@ def test_each_of_several_processes_gets_the_same_settings(wanted: WorkerSettings
     assert params.pop("target") == "app:queue"
     assert params.pop("until_eof") is False
     params["queues"] = queue_names(params["queues"])
-    for name in ("reload", "until_idle"):
+    for name in ("reload", "until_idle", "scheduler"):
         assert params[name] is None or not params[f"no_{name}"]
         params[name] = False if params.pop(f"no_{name}") else params[name]
     given = {name.replace("_", "-"): value for name, value in params.items()}
-    other = ProjectSettings(worker={"processes": 3, "reload": True, "until-idle": True, "queues": ["other"]})
+    other = ProjectSettings(
+        worker={"processes": 3, "reload": True, "until-idle": True, "scheduler": False, "queues": ["other"]}
+    )
     environment = {"REINHARDT_TASKS_CONCURRENCY": "77", "REINHARDT_TASKS_QUEUES": "elsewhere"}
     got = worker_settings(given, environment, other)
     assert got == msgspec.structs.replace(wanted, processes=1, reload=False)

@@ -11,18 +11,19 @@ from typing import Annotated
 import typer
 from typer.main import get_command
 
-from reinhardt_tasks.cli import operating, reading
+from reinhardt_tasks.cli import operating, reading, schedules_operating, schedules_reading
 from reinhardt_tasks.cli.check import check
 from reinhardt_tasks.cli.demo_command import demo
 from reinhardt_tasks.cli.enqueue import enqueue
 from reinhardt_tasks.cli.failures import FAILED, INTERRUPTED, exit_code, sentence
+from reinhardt_tasks.cli.scheduler_command import scheduler
 from reinhardt_tasks.cli.screen import print_error, print_text
 from reinhardt_tasks.cli.watch import watch
 from reinhardt_tasks.cli.worker_command import worker
 
 NAME = "reinhardt-tasks"
 _COMMANDS: Mapping[str, Mapping[str, Callable[..., None]]] = {
-    "Work": {"worker": worker, "enqueue": enqueue, "demo": demo},
+    "Work": {"worker": worker, "scheduler": scheduler, "enqueue": enqueue, "demo": demo},
     "Look": {
         "status": reading.status,
         "list": reading.list_messages,
@@ -43,17 +44,44 @@ _COMMANDS: Mapping[str, Mapping[str, Callable[..., None]]] = {
 }
 """Commands by name, in groups, in the order of the help page."""
 
+_SCHEDULE_COMMANDS: Mapping[str, Mapping[str, Callable[..., None]]] = {
+    "Look": {
+        "list": schedules_reading.list_schedules,
+        "show": schedules_reading.show,
+        "next": schedules_reading.next_firings,
+    },
+    "Act": {
+        "add": schedules_operating.add,
+        "pause": schedules_operating.pause,
+        "resume": schedules_operating.resume,
+        "remove": schedules_operating.remove,
+        "run-now": schedules_operating.run_now,
+    },
+}
+"""The commands of `schedules`."""
+
 app = typer.Typer(
     name=NAME,
     add_completion=False,
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _group, _commands in _COMMANDS.items():
-    for _name, _command in _commands.items():
-        # A negative number among the arguments of a call is no option.
-        loose = {"ignore_unknown_options": True} if _name == "enqueue" else None
-        app.command(_name, rich_help_panel=_group, context_settings=loose)(_command)
+schedules = typer.Typer(rich_markup_mode="markdown")
+
+
+def _enter(place: typer.Typer, groups: Mapping[str, Mapping[str, Callable[..., None]]]) -> None:
+    for group, commands in groups.items():
+        for name, command in commands.items():
+            # A negative number among the arguments of a call is no option.
+            loose = {"ignore_unknown_options": True} if name in {"enqueue", "add"} else None
+            place.command(name, rich_help_panel=group, context_settings=loose)(command)
+
+
+_enter(app, _COMMANDS)
+_enter(schedules, _SCHEDULE_COMMANDS)
+app.add_typer(
+    schedules, name="schedules", rich_help_panel="Act", help="Look at schedules, add and change them, try them out."
+)
 
 
 def _print_version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it so

@@ -68,7 +68,7 @@ def enqueue(
     words = [first, *([] if second is None else [second]), *(rest or [])]
     target, name, texts = split_words(words, target_is_set=is_set)
     call = [parsed_json(text, f"argument {number}") for number, text in enumerate(texts, 1)]
-    named = _keywords(keywords)
+    named = keywords_in(keywords)
     if timeout is not None and not wait:
         raise InputError("--timeout bounds the wait for the result; it goes with --wait")
     limit = None if timeout is None else seconds_in(timeout, "--timeout")
@@ -125,7 +125,8 @@ def _remedy(text: str, error: Exception) -> str:
     return f"; a text needs its own quotes: '{jsonlib.dumps(beginning(text))}'" if text[:1].isalpha() else ""
 
 
-def _keywords(text: str) -> dict[str, Any]:
+def keywords_in(text: str) -> dict[str, Any]:
+    """The arguments by name in a JSON object. Raises InputError."""
     named = parsed_json(text, "--kwargs")
     if not isinstance(named, dict):
         raise InputError(f"--kwargs takes a JSON object such as '{{\"width\": 300}}', not {beginning(text)}")

@@ -12,6 +12,7 @@ from reinhardt_tasks.cli.text import one_sentence
 from reinhardt_tasks.errors import (
     ConfigurationError,
     ScheduleError,
+    ScheduleNotFoundError,
     SerializationError,
     TaskError,
     TaskExecutionError,
@@ -37,7 +38,7 @@ def exit_code(error: Exception) -> int:
     """2 for what the caller must change, 1 for everything else."""
     if isinstance(error, typer.TyperException):
         return error.exit_code
-    wrong = isinstance(error, _WRONG_INPUT) and not isinstance(error, TaskExecutionError)
+    wrong = isinstance(error, _WRONG_INPUT) and not isinstance(error, TaskExecutionError | ScheduleNotFoundError)
     return WRONG_INPUT if wrong else FAILED
 
 

@@ -42,6 +42,7 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     poll_interval: Positive = 1.0
     prefetch: Annotated[int, msgspec.Meta(ge=0)] | None = None
     until_idle: bool = False
+    scheduler: bool = True
     log_level: LogLevel = "info"
 
 

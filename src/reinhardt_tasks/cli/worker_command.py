@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -24,7 +25,8 @@ from reinhardt_tasks.worker.lifeline import INDEX_VARIABLE
 from reinhardt_tasks.worker.reload import SourceWatch
 from reinhardt_tasks.worker.supervisor import Supervisor, worker_command
 
-_TASKS_SHOWN = 12
+_SHOWN = 12
+"""Names of tasks or schedules that the greeting tells."""
 _CONFIG_FIELDS = frozenset(WorkerConfig.__dataclass_fields__) & frozenset(WorkerSettings.__struct_fields__)
 
 
@@ -47,6 +49,8 @@ def worker(
     max_tasks_per_child: options.MaxTasksPerChild = None,
     until_idle: options.UntilIdle = None,
     no_until_idle: options.NoUntilIdle = False,
+    scheduler: options.Schedules = None,
+    no_scheduler: options.NoSchedules = False,
     until_eof: options.UntilEof = False,
     log_level: options.Level = None,
 ) -> None:
@@ -70,6 +74,7 @@ def worker(
         "max-memory": max_memory,
         "max-tasks-per-child": max_tasks_per_child,
         "until-idle": False if no_until_idle else until_idle,
+        "scheduler": False if no_scheduler else scheduler,
         "log-level": log_level,
     }
     raise typer.Exit(_work(target, given, until_eof=until_eof))
@@ -109,17 +114,24 @@ def _work_here(found: Found, settings: WorkerSettings) -> int:
     return int(made.exit_code)
 
 
+def _few(names: Sequence[str]) -> str:
+    """The first names, and how many more there are."""
+    more = f" and {len(names) - _SHOWN} more" if names[_SHOWN:] else ""
+    return ", ".join(names[:_SHOWN]) + more
+
+
 def greeting(found: Found, settings: WorkerSettings) -> list[str]:
     """What a worker is about to do, as lines."""
     tasks = sorted(found.queue.tasks)
-    names = ", ".join(tasks[:_TASKS_SHOWN]) + (f" and {len(tasks) - _TASKS_SHOWN} more" if tasks[_TASKS_SHOWN:] else "")
     none = "no tasks: the module that defines them is not imported; name it in `imports` under [tool.reinhardt-tasks]"
     served = ", ".join(settings.queues) or "all"
     lines = [
         f"reinhardt-tasks {version('reinhardt-tasks')}: worker for {found.target} at {found.queue.url}",
-        f"  {count(len(tasks), 'task')}: {names}" if tasks else f"  {none}",
+        f"  {count(len(tasks), 'task')}: {_few(tasks)}" if tasks else f"  {none}",
         f"  queues: {served}; {settings.concurrency} at a time; lease {settings.lease:g} s",
     ]
+    if found.queue.schedules and settings.scheduler and not settings.until_idle:
+        lines.insert(2, f"  {count(len(found.queue.schedules), 'schedule')}: {_few(sorted(found.queue.schedules))}")
     if is_inside(found.queue.url):
         lines.append("  messages there live inside one program: this worker sees only what its own tasks enqueue")
     return lines

@@ -36,6 +36,8 @@ MaxTasksPerChild = Annotated[
 ]
 UntilIdle = Annotated[bool | None, typer.Option("--until-idle", help="End when there is nothing to do.")]
 NoUntilIdle = Annotated[bool, typer.Option("--no-until-idle", hidden=True, help="Whatever pyproject.toml says.")]
+Schedules = Annotated[bool | None, typer.Option("--scheduler", hidden=True, help="Whatever pyproject.toml says.")]
+NoSchedules = Annotated[bool, typer.Option("--no-scheduler", help="Fire no schedules; leave that to others.")]
 UntilEof = Annotated[
     bool, typer.Option("--until-eof", help="End when standard input closes, for programs that start workers.")
 ]
