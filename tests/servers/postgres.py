@@ -68,20 +68,13 @@ class PostgresServer(ServerProcess):
             os.chown(self.directory, self._user.pw_uid, -1)
         command = [self._programs / "initdb", "-D", self.data, "-A", "trust", "-U", "postgres", "--no-sync"]
         made = subprocess.run(
-            [*self._as_user(), *map(str, command), "-E", "UTF8", "--locale=C"],
+            [*_as(self._user), *map(str, command), "-E", "UTF8", "--locale=C"],
             capture_output=True,
             check=False,
             cwd="/",
         )
         if made.returncode:
             raise AssertionError(f"initdb failed: {made.stderr.decode()}")
-
-    def _as_user(self) -> list[str]:
-        """What, before a command, has it run as somebody else than root, and still end with this process."""
-        if self._user is None:
-            return []
-        ids = [f"--reuid={self._user.pw_uid}", f"--regid={self._user.pw_gid}", "--clear-groups"]
-        return ["setpriv", *ids, "--pdeathsig", "KILL"]
 
     def command(self) -> Sequence[str | Path]:
         """The clock is faked only from here on: what libfaketime shares with the server must belong to its user."""
@@ -93,7 +86,7 @@ class PostgresServer(ServerProcess):
         }
         options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         clock = [f"{name}={value}" for name, value in self._faked().items()]
-        return [*self._as_user(), "env", *clock, self._programs / "postgres", "-D", self.data, *options]
+        return [*_as(self._user), "env", *clock, self._programs / "postgres", "-D", self.data, *options]
 
     def _faked(self) -> Mapping[str, str]:
         """What moves the clock. Timers go by the monotonic clock, which is left alone."""
@@ -110,11 +103,7 @@ class PostgresServer(ServerProcess):
 
     def answers(self) -> bool:
         """Whether it lets somebody in."""
-        try:
-            with psycopg.connect(self.url(), connect_timeout=5):
-                return True
-        except psycopg.OperationalError:
-            return False
+        return _lets_in(self.url())
 
     def stop(self) -> None:
         """Have it end in order, though clients are connected. Its directory stays."""
@@ -217,6 +206,21 @@ def _unprivileged() -> pwd.struct_passwd | None:
     raise MissingServerError(GET_SETPRIV)
 
 
+def _as(user: pwd.struct_passwd | None) -> list[str]:
+    """What, before a command, has it run as somebody else than root, and still end with this process."""
+    if user is None:
+        return []
+    return ["setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups", "--pdeathsig", "KILL"]
+
+
+def _lets_in(url: str) -> bool:
+    try:
+        with psycopg.connect(url, connect_timeout=5):
+            return True
+    except psycopg.OperationalError:
+        return False
+
+
 @contextlib.contextmanager
 def running(
     settings: Mapping[str, str] | None = None, *, fsync: bool = False, clock: bool = False
@@ -224,3 +228,47 @@ def running(
     """A server that runs inside, and is gone after."""
     with PostgresServer(settings, fsync=fsync, clock=clock) as server:
         yield server
+
+
+class PgBouncer(ServerProcess):
+    """A pooler in transaction mode before a server: each transaction may run on another of its few connections."""
+
+    def __init__(self, server: PostgresServer, *, connections: int = 3) -> None:
+        bouncer = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
+        if bouncer is None:
+            raise MissingServerError("PgBouncer is not on this machine: type `sudo apt-get install pgbouncer`")
+        self._program = bouncer
+        self._server = server
+        self._connections = connections
+        self._user = _unprivileged()
+        super().__init__()
+        if self._user is not None:
+            os.chown(self.directory, self._user.pw_uid, -1)
+
+    def command(self) -> Sequence[str | Path]:
+        """Its configuration is written anew for each port."""
+        configuration = self.directory / "pgbouncer.ini"
+        configuration.write_text(
+            f"""
+[databases]
+* = host=127.0.0.1 port={self._server.port} user=postgres
+[pgbouncer]
+listen_addr = 127.0.0.1
+listen_port = {self.port}
+unix_socket_dir =
+auth_type = any
+pool_mode = transaction
+default_pool_size = {self._connections}
+max_client_conn = 200
+"""
+        )
+        configuration.chmod(0o644)
+        return [*_as(self._user), self._program, configuration]
+
+    def answers(self) -> bool:
+        """Whether it lets somebody through."""
+        return _lets_in(self.url())
+
+    def url(self, database: str = "postgres") -> str:
+        """The URL of a database through it."""
+        return f"postgresql://postgres@127.0.0.1:{self.port}/{database}"

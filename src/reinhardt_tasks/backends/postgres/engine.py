@@ -39,7 +39,11 @@ class Engine:
 
     async def open(self) -> None:
         """Connect, and make the tables where they are missing. Raises what TaskBackend.open raises."""
-        await self.ask(self._lines.hot, "SELECT 1", [])
+        try:
+            await self.ask(self._lines.hot, "SELECT 1", [])
+        except BaseException:
+            await self.close()
+            raise
 
     async def _check(self, connection: AsyncConnection[Row]) -> None:
         """See, on every new connection, that it leads to a server that will do and to tables of this version."""

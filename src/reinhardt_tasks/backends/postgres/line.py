@@ -157,15 +157,12 @@ def _heard(asked: asyncio.Future[Any]) -> None:
 
 
 def _is_over(connection: AsyncConnection[Row]) -> bool:
-    """Whether the other side has ended an idle connection: something is there to be read, and it is no notice."""
-    if connection.closed:
-        return True
+    """Whether the other side has ended an idle connection: what is there to be read ends with the end of it."""
     poll = select.poll()
-    poll.register(connection.pgconn.socket, select.POLLIN)
-    if not poll.poll(0):
-        return False
     try:
-        connection.pgconn.consume_input()
+        poll.register(connection.fileno(), select.POLLIN)
+        while poll.poll(0):
+            connection.pgconn.consume_input()
     except psycopg.Error:
         return True
     return connection.closed

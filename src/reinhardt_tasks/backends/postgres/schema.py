@@ -20,6 +20,11 @@ _TABLE: Final = (
     "(version int PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT clock_timestamp())"
 )
 _APPLIED: Final = "INSERT INTO {T}migrations (version) VALUES ($1)"
+# Not by to_regclass, which may still say no after a wait for the lock under which another made the table.
+_KNOWN: Final = (
+    "SELECT count(*) > 0 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
+    "WHERE n.nspname = $1 AND c.relname = $2"
+)
 _NEWEST: Final = "SELECT coalesce(max(version), 0) FROM {T}migrations"
 
 
@@ -85,7 +90,7 @@ async def prepare(connection: AsyncConnection[Row], place: Place, names: Names) 
 
 
 async def _version(connection: AsyncConnection[Row], names: Names) -> int:
-    known = await connection.execute("SELECT to_regclass($1) IS NOT NULL", (f"{names.tables}migrations",))
+    known = await connection.execute(_KNOWN, (names.schema, f"{names.prefix}migrations"))
     if not (await known.fetchall())[0][0]:
         return 0
     newest = await connection.execute(_NEWEST.format_map(words(names)).encode())
