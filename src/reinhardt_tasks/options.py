@@ -166,6 +166,11 @@ def _is_unicode(text: str) -> bool:
     return True
 
 
+def own_connection(connection: object) -> object:
+    """`connection`; for a name that means another one in each thread (`django.db.connection`), this thread's."""
+    return getattr(getattr(connection, "validate_thread_sharing", None), "__self__", connection)
+
+
 _CHECKS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "queue": check_queue_name,
     "priority": lambda value: int(TaskPriority(value)),  # a plain int, which the wire format takes
@@ -176,7 +181,7 @@ _CHECKS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "on_duplicate": _on_duplicate,
     "timeout": _timeout,
     "headers": _headers,
-    "connection": lambda connection: connection,
+    "connection": own_connection,
 }
 
 

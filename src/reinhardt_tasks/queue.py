@@ -20,7 +20,7 @@ from reinhardt_tasks.lifespan import Lifespans
 from reinhardt_tasks.message import AnyMessage, Guard, Message, Put
 from reinhardt_tasks.middleware import Middleware
 from reinhardt_tasks.names import place_of
-from reinhardt_tasks.options import Call, EnqueueOptions, checked
+from reinhardt_tasks.options import Call, EnqueueOptions, checked, own_connection
 from reinhardt_tasks.registry import TaskRegistry
 from reinhardt_tasks.route import Route
 from reinhardt_tasks.sync import blocking
@@ -205,13 +205,16 @@ class TaskQueue(TaskRegistry):
     def enqueue_sync(self, item: Executable[R], /, **options: Unpack[EnqueueOptions]) -> TaskHandle[R]: ...
     def enqueue_sync(self, item: Any, /, **options: Unpack[EnqueueOptions]) -> TaskHandle[Any]:
         """`enqueue` for code without an event loop; inside one it raises QueueError."""
+        if "connection" in options:
+            options["connection"] = own_connection(options["connection"])
         return blocking(lambda: self.enqueue(item, **options), instead="await queue.enqueue(…)")
 
     def enqueue_many_sync(
         self, items: Iterable[Message[R] | Executable[R]], /, *, connection: object = None
     ) -> list[TaskHandle[R]]:
         """`enqueue_many` for code without an event loop; inside one it raises QueueError."""
-        return blocking(lambda: self.enqueue_many(items, connection=connection), instead="await queue.enqueue_many(…)")
+        own = own_connection(connection)
+        return blocking(lambda: self.enqueue_many(items, connection=own), instead="await queue.enqueue_many(…)")
 
     @overload
     def handle(self, id: AnyId) -> TaskHandle[Any]: ...

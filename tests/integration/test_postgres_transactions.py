@@ -11,11 +11,13 @@ from typing import Any
 import psycopg
 import pytest
 import sqlalchemy
+from django.db import connection
 from django.db.backends.postgresql.base import DatabaseWrapper
 from django.db.utils import load_backend
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import Session
 
+from reinhardt_tasks import TaskQueue
 from reinhardt_tasks.backends.postgres import PostgresBackend
 from reinhardt_tasks.errors import BackendError, QueueError, UnsupportedError
 from reinhardt_tasks.identity import TaskId
@@ -241,3 +243,63 @@ async def test_a_connection_to_another_database_is_told(server, url):
         with pytest.raises(BackendError, match="lacks something"):
             await backend.put((put,), connection=connection)
         assert await backend.get((put.id,)) == [None]
+
+
+async def test_a_task_is_enqueued_in_a_transaction(url):
+    """`using(connection=…)` from the application's side."""
+    queue = TaskQueue(url)
+
+    @queue.task
+    async def greet(name: str) -> str:
+        return name
+
+    async with queue, await psycopg.AsyncConnection.connect(url) as connection:
+        handle = await greet.using(connection=connection).enqueue("Ada")
+        backend = await queue.backend()
+        assert await backend.get((handle.id,)) == [None]
+        await connection.commit()
+        assert (await backend.get((handle.id,)))[0] is not None
+
+
+def test_a_task_is_enqueued_in_a_transaction_from_plain_code(url):
+    """`enqueue_sync` on a blocking connection."""
+    queue = TaskQueue(url)
+
+    @queue.task
+    def greet(name: str) -> str:
+        return name
+
+    with psycopg.connect(url) as connection:
+        greet.using(connection=connection).enqueue_sync("Ada")
+        assert _count(url) == 0
+        connection.commit()
+    assert _count(url) == 1
+
+
+def test_django_s_own_name_for_its_connection_will_do(url):
+    """`django.db.connection` stands for the calling thread's connection, whichever thread the enqueue happens in."""
+    from django.db import connections
+
+    queue = TaskQueue(url)
+
+    @queue.task
+    def greet(name: str) -> str:
+        return name
+
+    wrapper = _django_wrapper(url)
+    connections["default"] = wrapper
+    for end, stored in ((wrapper.rollback, 0), (wrapper.commit, 1)):
+        greet.using(connection=connection).enqueue_sync("Ada")
+        end()
+        assert _count(url) == stored
+    queue.enqueue_many_sync([greet.message("Bob")], connection=connection)
+    wrapper.rollback()
+    assert _count(url) == 1
+    wrapper.close()
+
+
+def _count(url: str) -> int:
+    with psycopg.connect(url) as connection:
+        row = connection.execute("SELECT count(*) FROM reinhardt_messages").fetchone()
+        assert row is not None
+        return int(row[0])

@@ -11,6 +11,7 @@ from reinhardt_tasks.backends import connect
 from reinhardt_tasks.backends.dummy import DummyBackend
 from reinhardt_tasks.backends.immediate import ImmediateBackend
 from reinhardt_tasks.backends.memory import MemoryBackend
+from reinhardt_tasks.backends.postgres import PostgresBackend
 from reinhardt_tasks.backends.redis import RedisTaskBackend
 from reinhardt_tasks.backends.sqlite import SqliteBackend
 from reinhardt_tasks.errors import ConfigurationError
@@ -66,6 +67,14 @@ def test_redis_is_named_in_all_its_forms(url) -> None:
     assert "shop:" in repr(backend)
 
 
+@pytest.mark.parametrize("scheme", ["postgresql", "postgres"])
+def test_postgresql_is_named_by_both_of_its_names(scheme) -> None:
+    """Nothing is spoken to before it is opened, and the password is not shown."""
+    backend = connect(f"{scheme}://ada:hunter2@host:5432/shop?table_prefix=tasks_")
+    assert isinstance(backend, PostgresBackend)
+    assert repr(backend) == "PostgresBackend('postgresql://ada@host:5432/shop', table_prefix='tasks_')"
+
+
 @pytest.mark.parametrize("missing", ["redis", "hiredis"])
 def test_package_that_is_not_installed_is_told_with_what_to_type(missing) -> None:
     """Each backend's package comes with the extra of its name."""
@@ -84,7 +93,7 @@ connect("rediss://user:hunter2@host")
 def test_what_is_planned_is_told_apart_from_what_is_unknown() -> None:
     """Not available in this version is another thing than misspelt."""
     with pytest.raises(ConfigurationError, match="not available in this version"):
-        connect("postgresql://host/db")
+        connect("amqp://host/db")
     with pytest.raises(ConfigurationError, match="no backend is called 'postgersql'"):
         connect("postgersql://host/db")
 

@@ -14,6 +14,8 @@ _BACKENDS: Final = {
     "dummy": "dummy:DummyBackend",
     "immediate": "immediate:ImmediateBackend",
     "memory": "memory:MemoryBackend",
+    "postgres": "postgres:PostgresBackend",
+    "postgresql": "postgres:PostgresBackend",
     "redis": "redis:RedisTaskBackend",
     "redis+cluster": "redis:RedisTaskBackend",
     "redis+sentinel": "redis:RedisTaskBackend",
@@ -23,7 +25,7 @@ _BACKENDS: Final = {
     "rediss+sentinel": "redis:RedisTaskBackend",
     "sqlite": "sqlite:SqliteBackend",
 }
-_PLANNED: Final = frozenset({"amqp", "amqps", "postgres", "postgresql"})
+_PLANNED: Final = frozenset({"amqp", "amqps"})
 
 
 class _FromUrl(Protocol):
@@ -34,8 +36,8 @@ def connect(url: str) -> TaskBackend:
     """The backend that `url` names, not opened.
 
     `sqlite:///relative.db` or `sqlite:////absolute.db` (with `?durability=normal` or `off`); `redis://host:port/database`
-    and its kin (see `backends.redis.place`); `memory://`, `immediate://` and `dummy://`, of which each call gives one
-    with a store of its own.
+    and its kin (see `backends.redis.place`); `postgresql://user@host/database` (see `backends.postgres.place`);
+    `memory://`, `immediate://` and `dummy://`, of which each call gives one with a store of its own.
 
     Raises ConfigurationError for a scheme that is not known, a package that is not installed, or a URL that its backend
     cannot use. What follows the scheme may hold a password, so that no error shows it.
