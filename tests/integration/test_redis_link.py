@@ -230,6 +230,28 @@ async def test_close_answers_those_who_wait(server):
     await link.close()
 
 
+async def test_opening_twice_at_once_opens_once(server):
+    """Whoever opens a link that is being opened waits until it is open; a failure is everybody's own."""
+    link = link_to(server.url())
+    await asyncio.gather(*(link.open() for _ in range(5)))
+    assert await write(link)
+    assert clients(server) == 1
+    await link.close()
+    server.kill()
+    outcomes = await asyncio.gather(*(link.open() for _ in range(3)), return_exceptions=True)
+    assert {type(outcome) for outcome in outcomes} == {BackendUnavailableError}
+
+
+async def test_link_that_is_closed_while_it_opens_is_closed(server):
+    """A close that overtakes an open leaves no connection behind."""
+    link = link_to(server.url())
+    opening = asyncio.create_task(link.open())
+    await eventually_async(lambda: clients(server) == 1)
+    await link.close()
+    await fate(opening)
+    await eventually_async(lambda: clients(server) == 0)
+
+
 async def test_nothing_is_left_open(redis_server):
     """Opened and closed, used or lost, a link leaves no transport behind."""
     with warnings.catch_warnings():

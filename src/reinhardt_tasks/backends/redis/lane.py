@@ -91,7 +91,8 @@ class Lane:
         if self._watch is not None:
             self._watch.cancel()
         self._wire.abort()
-        self._reading.cancel()
+        if asyncio.current_task(self.loop) is not self._reading:
+            self._reading.cancel()
         for future in self._unanswered():
             if not future.done():
                 future.set_exception(faults.unavailable(self._place, why))

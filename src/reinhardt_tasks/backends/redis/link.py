@@ -9,12 +9,12 @@ import random
 import secrets
 import time
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from redis.exceptions import NoScriptError, RedisError
 
 from reinhardt_tasks.backends.redis import check, faults
-from reinhardt_tasks.backends.redis.connection import Hello, Part, packed
+from reinhardt_tasks.backends.redis.connection import Hello, Part, packed, shut
 from reinhardt_tasks.backends.redis.lane import Copies, Lane
 from reinhardt_tasks.backends.redis.listener import Listener
 from reinhardt_tasks.backends.redis.master import Guide, Met
@@ -25,6 +25,9 @@ from reinhardt_tasks.errors import BackendError
 _FIRST_PAUSE: Final = 0.05
 _LONGEST_PAUSE: Final = 1.0
 """Seconds before an attempt to connect that follows failed ones: the bound after the first, and after many."""
+
+Home: TypeAlias = tuple[int, asyncio.AbstractEventLoop]
+"""The process and the loop that a link is open in."""
 
 
 class Link:
@@ -56,7 +59,8 @@ class Link:
         self._allow_eviction = allow_eviction
         self._guide = Guide(place, root, timeout)
         self.listener = Listener(self._meet, str(place), root + b"wake:", timeout=timeout)
-        self._home: tuple[int, asyncio.AbstractEventLoop] | None = None
+        self._home: Home | None = None
+        self._opened = asyncio.Event()
         self._lane: Lane | None = None
         self._connecting: asyncio.Task[Lane] | None = None
         self._failures = 0
@@ -71,18 +75,23 @@ class Link:
         Raises ConfigurationError, SchemaError, BackendUnavailableError, or BackendError where it is open elsewhere.
         """
         home = (os.getpid(), asyncio.get_running_loop())
-        if self._home == home:
-            return
+        while self._home == home:
+            if self._opened.is_set():
+                return
+            await self._opened.wait()  # another is just opening it, and may fail
         if self._home is not None and self._home[0] == home[0] and not self._home[1].is_closed():
             raise self._not_open()
         self._move_in(home)
+        opened = self._opened
         try:
-            await self._admitted()
+            await self._admitted(home)
         except BaseException as error:
             await self.close()
             if isinstance(error, BackendError):
                 raise faults.at_open(error, self.place.kind) from error.__cause__
             raise
+        finally:
+            opened.set()
 
     async def close(self) -> None:
         """Let go of every connection; whoever waits for a reply gets BackendUnavailableError.
@@ -90,15 +99,17 @@ class Link:
         In another process or loop than it was opened in, it only says that the link is not open here.
         """
         here = self._home == (os.getpid(), asyncio.get_running_loop())
-        self._home = None
+        lane, connecting = self._lane, self._connecting
+        self._home = self._lane = self._connecting = None  # from here on it may be opened again
         if not here:
             return
-        if self._connecting is not None:
-            self._connecting.cancel()
-            await asyncio.wait([self._connecting])
+        if connecting is not None:
+            connecting.cancel()
         await self.listener.close()
-        if self._lane is not None:
-            await self._lane.close()
+        if connecting is not None:
+            await asyncio.wait([connecting])
+        if lane is not None:
+            await lane.close()
 
     async def check(self) -> Mapping[str, str]:
         """What an operator should know: versions, durability, sizes, and warnings."""
@@ -106,15 +117,19 @@ class Link:
         await self._connected()
         return await check.facts(self.command, self._hello, place=place, root=self.root, copies=self._copies)
 
-    def _move_in(self, home: tuple[int, asyncio.AbstractEventLoop]) -> None:
+    def _move_in(self, home: Home) -> None:
         self._home = home
+        self._opened = asyncio.Event()
         self._lane = self._connecting = None
         self._failures = 0
         self.reconnects = -1
         self.listener.move_in(secrets.token_hex(8).encode())
 
-    async def _admitted(self) -> None:
+    async def _admitted(self, home: Home) -> None:
         met = await self._meet()
+        if self._home != home:  # it was closed meanwhile
+            await shut(met.wire)
+            raise self._not_open()
         self._settle_on(met)
         await check.admit(
             self.command,
@@ -173,7 +188,8 @@ class Link:
         return attempt.result()
 
     def _end_attempt(self, attempt: asyncio.Task[Lane]) -> None:
-        self._connecting = None
+        if self._connecting is attempt:
+            self._connecting = None
         if not attempt.cancelled():
             attempt.exception()  # it is no fault where all who asked have gone
 
@@ -187,6 +203,8 @@ class Link:
 
     def _settle_on(self, met: Met) -> Lane:
         """From now on talk on this connection."""
+        if self._lane is not None:
+            self._lane.end("there is a newer connection")
         lane = Lane(met.wire, str(self.place), timeout=self._timeout, copies=self._copies, on_end=self._lost)
         self._lane, self._hello = lane, met.hello
         self._flags = met.hello.version >= FLAGS_SINCE

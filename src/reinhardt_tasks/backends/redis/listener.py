@@ -99,13 +99,12 @@ class Listener:
 
     async def close(self) -> None:
         """Hear nothing more; wake all."""
-        hearing, self._hearing = self._hearing, None
+        hearing, self._hearing, self._wire = self._hearing, None, None
+        self._tell(faults.unavailable(self._place, "it was closed here"))
+        self._wake_all()
         if hearing is not None:
             hearing.cancel()
             await asyncio.wait([hearing])
-        self._wire = None
-        self._tell(faults.unavailable(self._place, "it was closed here"))
-        self._wake_all()
 
     def leave(self) -> int | None:
         """See forking.Forkable."""
