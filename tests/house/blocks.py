@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -85,6 +85,15 @@ class Command:
 
 
 Step = Write | Script | Command
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """Where steps are followed: a directory, an environment, and the seconds each may take."""
+
+    directory: Path
+    environment: Mapping[str, str]
+    limit: float
 
 
 # --- reading ----------------------------------------------------------------------------------------------------------
@@ -171,18 +180,22 @@ def _refuse_unused_files(steps: Sequence[Step]) -> None:
 # --- following --------------------------------------------------------------------------------------------------------
 
 
-def follow(step: Step, directory: Path, *, limit: float = LIMIT) -> None:
-    """Do one step in `directory`. Raises BlockError, with what was printed, when it does not go as the page says."""
+def follow(step: Step, directory: Path, *, limit: float = LIMIT, settings: Mapping[str, str] | None = None) -> None:
+    """Do one step in `directory`, with these environment variables set besides a reader's own.
+
+    Raises BlockError, with what was printed, when it does not go as the page says.
+    """
+    around = Surroundings(directory, _environment() | dict(settings or {}), limit)
     match step:
         case Write(_, name, text):
             (directory / name).write_text(text)
         case Script(place, text):
             name = re.sub(r"\W", "_", place) + ".py"  # a module's name, as tasks are named by their module
             (directory / name).write_text(text)
-            _expect(place, [sys.executable, name], directory, code=0, limit=limit)
+            _expect(place, [sys.executable, name], around, code=0)
         case Command(place, line, shown, code):
             place = f"{place}: $ {line}"
-            output = _expect(place, ["bash", "-c", line], directory, code=code, limit=limit)
+            output = _expect(place, ["bash", "-c", line], around, code=code)
             if missing := first_missing(shown, output):
                 raise BlockError(f"{place}\nnever printed, after what is shown above it: {missing}\n\n{output}")
 
@@ -197,29 +210,29 @@ def first_missing(shown: Sequence[str], output: str) -> str | None:
     return None
 
 
-def _expect(place: str, command: Sequence[str], directory: Path, *, code: int, limit: float) -> str:
-    ended, output = _run(command, directory, limit)
+def _expect(place: str, command: Sequence[str], around: Surroundings, *, code: int) -> str:
+    ended, output = _run(command, around)
     if ended is None:
-        raise BlockError(f"{place}\nstill running after {limit:g} s\n\n{output}")
+        raise BlockError(f"{place}\nstill running after {around.limit:g} s\n\n{output}")
     if ended != code:
         raise BlockError(f"{place}\nexited {ended}, not {code}\n\n{output}")
     return output
 
 
-def _run(command: Sequence[str], directory: Path, limit: float) -> tuple[int | None, str]:
+def _run(command: Sequence[str], around: Surroundings) -> tuple[int | None, str]:
     """Exit code (None when time was up) and everything printed. Whatever the command left running is ended."""
     with tempfile.TemporaryFile() as printed:
         process = subprocess.Popen(
             command,
-            cwd=directory,
-            env=_environment(),
+            cwd=around.directory,
+            env=around.environment,
             stdin=subprocess.DEVNULL,
             stdout=printed,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
         try:
-            code: int | None = process.wait(limit)
+            code: int | None = process.wait(around.limit)
         except subprocess.TimeoutExpired:
             code = None
         finally:

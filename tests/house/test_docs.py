@@ -2,26 +2,52 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
 from tests.house.blocks import BlockError, blocks_of, follow, steps_of
+from tests.servers.redis import RedisServer
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(path for path in [ROOT / "README.md", *ROOT.glob("docs/**/*.md")] if path.is_file())
 pages = pytest.mark.parametrize("page", [pytest.param(page, id=str(page.relative_to(ROOT))) for page in PAGES])
 
 
+@contextlib.contextmanager
+def redis() -> Iterator[str]:
+    """The URL of a server of its own."""
+    with RedisServer({"appendonly": "yes", "appendfsync": "always"}) as server:
+        yield server.url()
+
+
+SERVERS: Mapping[str, Callable[[], AbstractContextManager[str]]] = {"redis.md": redis}
+"""Page → what starts the server that its reader has, whose URL is in REINHARDT_TASKS_URL."""
+
+
+@pytest.fixture
+def settings(page: Path) -> Iterator[dict[str, str]]:
+    """What a reader of the page has set in the environment."""
+    start = SERVERS.get(page.name)
+    if start is None:
+        yield {}
+    else:
+        with start() as url:
+            yield {"REINHARDT_TASKS_URL": url}
+
+
 @pages
 @pytest.mark.timeout(900)
-def test_a_reader_who_follows_the_page_gets_what_it_shows(page: Path, tmp_path: Path) -> None:
+def test_a_reader_who_follows_the_page_gets_what_it_shows(page: Path, tmp_path: Path, settings: dict[str, str]) -> None:
     """Its blocks run in one empty directory, in the order they are read; each that fails is reported."""
     failures = []
     for step in steps_of(blocks_of(str(page.relative_to(ROOT)), page.read_text())):
         try:
-            follow(step, tmp_path)
+            follow(step, tmp_path, settings=settings)
         except BlockError as error:
             failures.append(str(error))
     assert not failures, "\n\n".join(failures)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from importlib import resources
+from pathlib import Path
 
 import pytest
 
@@ -19,6 +20,7 @@ from tests.servers.link import write
 from tests.servers.redis import RedisServer
 from tests.servers.rights import CALLS, FOR_OPTIONS, SCRIPTS, USEFUL, add_user, rights
 
+PAGE = Path(__file__).parents[2] / "docs/backends/redis.md"
 PACKAGE = resources.files("reinhardt_tasks.backends.redis")
 QUOTED = re.compile(r"'([A-Z]{3,})'")
 SENT = re.compile(r"""(?:ask|command|packed)\(\(?(?:wire, )?b?"([A-Z]+)"(?:, "([A-Z]+)")?""")
@@ -56,6 +58,12 @@ def test_documented_rights_are_those_of_what_is_sent():
         for command, word in SENT.findall(file.read_text("utf-8"))
     }
     assert sent | BY_REDIS_PY == CALLS | USEFUL | FOR_OPTIONS | ALWAYS_ALLOWED | OF_SENTINELS
+
+
+def test_page_grants_what_the_tests_grant():
+    """A reader who copies the line of the page makes the user that the suite runs as, with a password."""
+    (line,) = re.findall(r"ACL SETUSER tasks on >password ([^`]+)```", PAGE.read_text("utf-8"))
+    assert sorted(line.split()) == sorted(rights(prefix="reinhardt:tasks:"))
 
 
 async def test_user_with_the_least_rights_opens_calls_waits_and_checks(server):
