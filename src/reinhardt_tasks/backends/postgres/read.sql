@@ -12,10 +12,6 @@ SELECT {RECORD}, m.body FROM {T}messages m WHERE m.id = ANY ($1)
 UNION ALL
 SELECT {ENDED_RECORD}, m.body FROM {T}ended m WHERE m.id = ANY ($1)
 
--- name: over
--- The records of those of the ids $1 (a list) that have finished.
-SELECT {ENDED_RECORD} FROM {T}ended m WHERE m.id = ANY ($1)
-
 -- name: find
 -- At most $1 records, newest id first: with an id below $2, a status among $3, in the queue $4, of the task $5, of the
 -- workflow $6; each NULL for any.

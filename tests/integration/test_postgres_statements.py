@@ -1,0 +1,120 @@
+"""The SQL files of PostgreSQL: each statement and function says what it is for, is used, and goes along an index."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterator
+from importlib import resources
+from typing import Any
+
+import pytest
+
+from reinhardt_tasks.backends import postgres, sqlite
+from reinhardt_tasks.backends.postgres import PostgresBackend
+from reinhardt_tasks.backends.postgres.statements import Names, functions, migrations, statements
+from reinhardt_tasks.backends.sqlite import statements as of_sqlite
+from reinhardt_tasks.identity import TaskId
+from reinhardt_tasks.message import Beat, Message, Outcome
+from tests.servers.postgres import PostgresServer, running
+
+NAMES = Names("public", "reinhardt_")
+FILES = resources.files(postgres)
+FUNCTIONS = re.findall(r"CREATE OR REPLACE FUNCTION \S+\.reinhardt_(\w+)\(", functions(NAMES))
+READS = sorted(statements(NAMES))
+CODE = "".join(file.read_text() for file in FILES.iterdir() if file.name.endswith(".py"))
+
+
+def test_there_are_functions_and_statements():
+    """Or the tests below would say nothing."""
+    assert len(FUNCTIONS) > 40
+    assert len(READS) > 8
+
+
+def test_each_function_says_what_it_is_for():
+    """A comment stands above each, and a file opens with one."""
+    for file in FILES.joinpath("functions").iterdir():
+        lines = file.read_text().splitlines()
+        assert lines[0].startswith("-- ")
+        for before, line in itertools.pairwise(lines):
+            assert before.startswith("-- ") or not line.startswith("CREATE"), line
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_each_function_is_called(name):
+    """By the package, or by another function."""
+    calls = len(re.findall(rf"\.reinhardt_{name}\(", functions(NAMES)))
+    assert f'"{name}"' in CODE or f"{{self._names.tables}}{name}(" in CODE or calls > 1
+
+
+@pytest.mark.parametrize("name", READS)
+def test_each_statement_is_used(name):
+    """A statement that nobody runs is not kept."""
+    assert f'"{name}"' in CODE
+
+
+def test_what_sqlite_calls_by_a_name_has_that_name_here():
+    """Who knows one backend finds the same steps in the other."""
+    there = {
+        name
+        for file in resources.files(sqlite).iterdir()
+        if file.name.endswith(".sql") and file.name != "schema.sql"
+        for name in of_sqlite.statements(file.name[:-4])
+    }
+    shared = {*FUNCTIONS, *READS} & there
+    assert shared >= {
+        *("get", "get_with_body", "find", "find_fallen", "find_running", "find_retry", "workers", "schedules"),
+        *("claim", "promote", "succeed", "fall", "count_down", "note_fallen", "cancelling", "dismiss"),
+        *(
+            "key_holder",
+            "take_key",
+            "revive",
+            "line_up",
+            "pause",
+            "resume",
+            "order_drain",
+            "forget_edges",
+            "release_kept",
+        ),
+        *("save", "remove", "acquire", "extend", "release"),
+    }
+
+
+def test_migrations_are_numbered_without_a_gap():
+    """From 1, in the order of their names."""
+    assert [number for number, _ in migrations(NAMES)] == list(range(1, len(migrations(NAMES)) + 1))
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[PostgresServer]:
+    """That logs the plan of every statement within functions."""
+    with running({"session_preload_libraries": "auto_explain", **_EXPLAINED}) as started:
+        yield started
+
+
+_EXPLAINED = {
+    "auto_explain.log_min_duration": "0",
+    "auto_explain.log_nested_statements": "on",
+    "auto_explain.log_format": "text",
+}
+
+
+async def test_the_hot_path_goes_along_indexes(server):
+    """Also with plans that were made while the tables were empty: none reads `messages` or `ended` from end to end."""
+
+    def message() -> Message[Any]:
+        id = TaskId.new()
+        return Message(id=id, name="n", body=b"b")
+
+    async with PostgresBackend(server.url()) as backend:
+        await backend.beat(Beat(worker="w", number=1))
+        outcomes: list[Outcome] = []
+        for sequence in range(1, 13):
+            await backend.put([message() for _ in range(20)])
+            answer = await backend.exchange("w", outcomes, want=20, queues=None, sequence=sequence)
+            outcomes = [Outcome.success(claim, b"r") for claim in answer.claims]
+            await backend.wait("w", None, 0.0)
+        await backend.sweep()
+    log = server.log.read_text()
+    assert "Index Scan using reinhardt_messages_ready" in log
+    assert re.findall(r"Seq Scan on reinhardt_(?:messages|ended)\b", log) == []
