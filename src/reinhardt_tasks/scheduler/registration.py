@@ -50,17 +50,16 @@ def by_name(records: list[ScheduleRecord]) -> dict[str, ScheduleRecord]:
     return {record.name: record for record in records}
 
 
-async def register(queue: TaskQueue, backend: TaskBackend, now: float) -> None:
-    """Store the schedules of the queue's code that are not stored as they are. `now` in Unix seconds.
+async def register(queue: TaskQueue, backend: TaskBackend, now: float) -> list[ScheduleRecord]:
+    """Store the schedules of the queue's code that are not stored as they are; all that are stored then.
 
-    While two versions of an application run, each stores its own now and then, and each fires by its own.
+    `now` in Unix seconds. While two versions of an application run, each stores its own now and then, and each fires by
+    its own.
     """
-    if not queue.schedules:
-        await backend.load_schedules()
-        return
+    records = await backend.load_schedules()
     wanted = {name: (scheduled, _plan(scheduled, queue)) for name, scheduled in queue.schedules.items()}
-    if not _missing(wanted, by_name(await backend.load_schedules()), queue):
-        return
+    if not _missing(wanted, by_name(records), queue):
+        return records
     async with changing(backend) as stored:
         for name in _missing(wanted, stored, queue):
             since = _since(wanted[name][1], stored.get(name), queue, now)
@@ -68,6 +67,7 @@ async def register(queue: TaskQueue, backend: TaskBackend, now: float) -> None:
             paused = name in stored and stored[name].paused
             await backend.save_schedule(ScheduleRecord(name=name, spec=spec, paused=paused))
             log.info("schedule_registered schedule=%s", name)
+    return await backend.load_schedules()
 
 
 def _plan(scheduled: Scheduled, queue: TaskQueue) -> Plan:

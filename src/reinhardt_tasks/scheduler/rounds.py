@@ -11,13 +11,13 @@ import contextlib
 import logging
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from datetime import datetime
 from typing import Final
 
 from reinhardt_tasks.contract import TaskBackend
 from reinhardt_tasks.errors import BackendError, BackendFullError, BackendUnavailableError, UnsupportedError
-from reinhardt_tasks.message import Guard
+from reinhardt_tasks.message import Guard, ScheduleRecord
 from reinhardt_tasks.queue import TaskQueue
 from reinhardt_tasks.retry import RetryStrategy, seconds
 from reinhardt_tasks.schedule import due_now
@@ -33,8 +33,10 @@ _UPKEEP: Final = 30.0
 _AT_ONCE: Final = 64
 """Firings that are under way at the same time, so that the backend can store them together."""
 _SHARE: Final = 5
-"""A load of all schedules that took a second is followed by at least so many without one."""
-_SHORTEST_PAUSE: Final = 0.05
+"""A load of all schedules is followed by so many times its duration without one, but for `_LONGEST_REST` at most."""
+_SHORTEST_REST: Final = 0.05
+_LONGEST_REST: Final = 0.4
+"""Seconds: a change takes effect within one."""
 _DAY: Final = 86_400.0
 _LONGEST_KEPT: Final = 400 * _DAY
 _BACKOFF: Final = RetryStrategy.exponential_backoff(initial_delay=0.2, max_delay=5.0)
@@ -114,7 +116,7 @@ class Rounds:
         if now >= self._upkeep_at:
             await self._keep_up()
         elif self._stale and now >= self._rest_until:
-            await self._load()
+            await self._take_over(self._backend.load_schedules())
         due = self._agenda.take_due(self._clock.now(), _AT_ONCE)
         if due:
             await self._fire_all(due)
@@ -138,17 +140,16 @@ class Rounds:
     async def _keep_up(self) -> None:
         """Compare with the broker: its clock, its schedules, those of the code."""
         await self._clock.set(self._backend)
-        await register(self._queue, self._backend, self._clock.now())
-        await self._load()
+        await self._take_over(register(self._queue, self._backend, self._clock.now()))
         self._upkeep_at = time.monotonic() + _UPKEEP * random.uniform(0.8, 1.2)  # noqa: S311 - spread, not secrecy
 
-    async def _load(self) -> None:
+    async def _take_over(self, loading: Awaitable[Sequence[ScheduleRecord]]) -> None:
         """Take over what is stored, and leave it at that for a while: with many schedules this is the largest step."""
         began = time.monotonic()
         self._stale = False
-        await self._agenda.update(await self._backend.load_schedules())
+        await self._agenda.update(await loading)
         ended = time.monotonic()
-        self._rest_until = ended + max(_SHORTEST_PAUSE, _SHARE * (ended - began))
+        self._rest_until = ended + min(_LONGEST_REST, max(_SHORTEST_REST, _SHARE * (ended - began)))
 
     # Firing ---------------------------------------------------------------------------------------------------------
 
