@@ -20,7 +20,7 @@ class Connection:
 
     def __init__(self, backend: TaskBackend) -> None:
         self.backend: Final = backend
-        self.coalescer: Final = Coalescer(backend.put)
+        self.coalescer: Final = Coalescer(backend.put, trips=2 if backend.remote else 1)
         self.pid: Final = os.getpid()
         self.users = 0
         """How many `async with` hold it open."""

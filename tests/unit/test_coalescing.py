@@ -221,11 +221,11 @@ async def test_after_an_error_the_way_is_free_again() -> None:
     assert (await coalescer.put(message())).created
 
 
-@pytest.mark.parametrize("count", [1, 3])
-async def test_settled_waits_for_what_is_under_way(count) -> None:
-    """A close cuts off neither a lone message nor those behind it."""
+@pytest.mark.parametrize(("count", "trips"), [(1, 1), (3, 1), (1, 2), (40, 2)])
+async def test_settled_waits_for_what_is_under_way(count, trips) -> None:
+    """A close cuts off neither a lone message nor those behind it, nor those beside it."""
     far = Trips()
-    coalescer = Coalescer(far.send)
+    coalescer = Coalescer(far.send, trips=trips)
     callers = await started(coalescer, [message() for _ in range(count)])
     closing = asyncio.create_task(coalescer.settled())
     await asyncio.sleep(0)
@@ -238,30 +238,113 @@ async def test_settled_waits_for_what_is_under_way(count) -> None:
     assert all(put.created for put in await asyncio.gather(*callers))
 
 
-def test_a_loop_that_ends_cancels_those_who_wait() -> None:
+@pytest.mark.parametrize(("trips", "company"), [(1, 2), (2, 40)])
+def test_a_loop_that_ends_cancels_those_who_wait(trips, company) -> None:
     """Nothing hangs, and nobody is told that a message was stored."""
     far: list[Trips] = []
     left: list[asyncio.Task[Put]] = []
 
     async def main() -> None:
         far.append(Trips())
-        coalescer = Coalescer(far[0].send)
-        left.extend(await started(coalescer, [message() for _ in range(3)]))
+        coalescer = Coalescer(far[0].send, trips=trips)
+        left.extend(await started(coalescer, [message() for _ in range(1 + company)]))
         far[0].gate.release()
         await left[0]
         left.extend(await started(coalescer, [message()]))
 
     asyncio.run(main())
-    assert [caller.cancelled() for caller in left] == [False, True, True, True]
+    assert [caller.cancelled() for caller in left] == [False] + [True] * (company + 1)
+
+
+async def test_many_leave_in_two_halves_that_are_under_way_together() -> None:
+    """The second half does not wait for the answer to the first; the order is theirs."""
+    far = Trips()
+    messages = [message() for _ in range(100)]
+    calls = asyncio.gather(*map(Coalescer(far.send, trips=2).put, messages))
+    await far.begun.acquire()
+    await far.begun.acquire()
+    assert far.batches == [messages[:50], messages[50:]]
+    far.gate.release()
+    far.gate.release()
+    assert [put.id for put in await calls] == [one.id for one in messages]
+
+
+async def test_few_leave_in_one_trip() -> None:
+    """A half that is not worth a round trip of its own goes with the other."""
+    far = Trips()
+    far.gate.release()
+    await asyncio.gather(*map(Coalescer(far.send, trips=2).put, [message() for _ in range(31)]))
+    assert far.sizes == [31]
+
+
+@pytest.mark.parametrize(("behind", "expected"), [(15, [1]), (16, [1, 16])])
+async def test_a_second_trip_leaves_beside_the_first_when_it_is_worth_it(behind, expected) -> None:
+    """Fewer wait until the first has come back."""
+    far = Trips()
+    callers = await started(Coalescer(far.send, trips=2), [message() for _ in range(1 + behind)])
+    await steps(3)
+    assert far.sizes == expected
+    far.gate.release()
+    far.gate.release()
+    await asyncio.gather(*callers)
+    assert far.sizes == [1, behind]
+
+
+async def test_two_halves_stay_apart() -> None:
+    """Whoever has an answer enqueues again and leaves while the others are still under way, and so on."""
+    far = Trips()
+    coalescer = Coalescer(far.send, trips=2)
+
+    async def caller() -> None:
+        for _ in range(4):
+            await coalescer.put(message())
+
+    callers = asyncio.gather(*(caller() for _ in range(80)))
+    await far.begun.acquire()
+    for _ in range(7):
+        await far.begun.acquire()
+        far.gate.release()
+    far.gate.release()
+    await callers
+    assert far.sizes == [40] * 8
+
+
+async def test_never_more_trips_than_two() -> None:
+    """All others wait, and leave in shares of at most five hundred."""
+    far = Trips()
+    calls = asyncio.gather(*map(Coalescer(far.send, trips=2).put, [message() for _ in range(1100)]))
+    await steps(10)
+    assert far.sizes == [500, 500]
+    far.gate.release()
+    for _ in range(3):
+        await far.begun.acquire()
+    assert far.sizes == [500, 500, 100]
+    far.gate.release()
+    far.gate.release()
+    await calls
+
+
+async def test_of_two_trips_one_may_fail() -> None:
+    """The messages at fault are refused alone, those of the other trip never hear of it."""
+    far = Trips()
+    messages = [message("bad" if index == 7 else "good") for index in range(64)]
+    calls = asyncio.gather(*map(Coalescer(far.send, trips=2).put, messages), return_exceptions=True)
+    for _ in range(20):
+        far.gate.release()
+    ended = await calls
+    assert [index for index, end in enumerate(ended) if not isinstance(end, Put)] == [7]
+    assert isinstance(ended[7], UnsupportedError)
 
 
 PAUSES = st.integers(0, 4)
 CALLERS = st.lists(st.tuples(st.sampled_from(["good", "bad"]), PAUSES, st.none() | PAUSES), max_size=30)
 
 
-@given(CALLERS)
-async def test_whatever_comes_each_caller_gets_its_own_end(plan) -> None:
+@pytest.mark.parametrize(("trips", "crowd"), [(1, 1), (2, 8)])
+@given(plan=CALLERS)
+async def test_whatever_comes_each_caller_gets_its_own_end(plan, trips, crowd) -> None:
     """Callers of good and bad messages that come at any moment, some of whom are cancelled at any moment."""
+    plan = plan * crowd
     stored: list[AnyMessage] = []
     arrived: list[AnyMessage] = []
 
@@ -273,7 +356,7 @@ async def test_whatever_comes_each_caller_gets_its_own_end(plan) -> None:
         await asyncio.sleep(0)
         return [Put(one.id, created=True) for one in batch]
 
-    coalescer = Coalescer(send)
+    coalescer = Coalescer(send, trips=trips)
 
     async def call(one: AnyMessage, pause: int) -> Put:
         await steps(pause)
@@ -296,7 +379,8 @@ async def test_whatever_comes_each_caller_gets_its_own_end(plan) -> None:
         else:
             assert end == Put(one.id, created=True)
             assert stored.count(one) == 1
-    assert stored == [one for one in arrived if one in stored]
+    if trips == 1 or all(one.name == "good" for one in messages):
+        assert stored == [one for one in arrived if one in stored]
 
 
 async def steps(count: int) -> None:
