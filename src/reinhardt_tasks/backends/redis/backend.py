@@ -184,6 +184,9 @@ class RedisTaskBackend(TaskBackend):
     async def sweep(self) -> Swept:
         """See TaskBackend.sweep. After a lost connection nobody is given up before there was time to come back."""
         link = self._link
+        await link.command(
+            "PING"
+        )  # which connects anew where the connection was lost: now it is known how long it stands
         stood = time.monotonic() - link.connected_at if link.reconnects > 0 else _LONG
         suspected, rescued, poisoned, promoted, cancelled, expired, deleted = await link.call("sweep", stood)
         return Swept(
