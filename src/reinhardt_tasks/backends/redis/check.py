@@ -113,7 +113,7 @@ def _limit(info: dict[str, str]) -> str:
 
 
 def _warnings(info: dict[str, str], fsync: str, copies: Copies) -> dict[str, str]:
-    warnings = {}
+    warnings: dict[str, str] = {}
     if info.get("aof_enabled") != "1":
         warnings["warning durability"] = (
             "there is no append-only file: a restart of the server loses messages. Set appendonly yes."
