@@ -25,7 +25,7 @@ def main() -> int:
     except (PeerError, CalledProcessError) as failed:
         sys.stderr.write(f"{failed}\n")
         return 1
-    except (environments.MissingEnvironmentError, FileNotFoundError, ValueError) as wrong:
+    except (environments.MissingEnvironmentError, FileNotFoundError, PermissionError, ValueError) as wrong:
         sys.stderr.write(f"{wrong}\n")
         return MISSING
     return 0

@@ -48,7 +48,8 @@ class Bench:
     def fill(self, messages: int) -> None:
         """Queue `messages` at the least durability, then have them all on the disk."""
         job = replace(self._job, settings={**self.case.settings, **self.case.filling})
-        self._produce(job, "fill", {"messages": messages})
+        with self.broker.filling():
+            self._produce(job, "fill", {"messages": messages})
         os.sync()
 
     def _produce(self, job: Job, verb: str, arguments: Mapping[str, Any]) -> dict[str, Any]:

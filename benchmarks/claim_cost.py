@@ -5,7 +5,6 @@ Runs in this project's interpreter, on the backend's own verbs: one exchange set
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from statistics import median
@@ -74,18 +73,24 @@ LATER = 86_400.0  # seconds; what is due then stays out of the way for the whole
 
 
 async def claim_costs(
-    connect: Callable[[str], TaskBackend], sample: AnyMessage, *, backlog: int, rounds: int
+    connect: Callable[[str], TaskBackend],
+    sample: AnyMessage,
+    filled: Callable[[], None],
+    *,
+    backlog: int,
+    rounds: int,
 ) -> dict[str, list[float]]:
     """Microseconds of one small exchange, per round, in stores measured in turn.
 
     "small" holds `FEW` messages, "queued" holds `backlog`, "later" holds `FEW` and `backlog` that are due later,
-    "finished" holds `FEW` after `backlog` have run there. `connect` makes a backend on the store of a name.
+    "finished" holds `FEW` after `backlog` have run there. `connect` makes a backend on the store of a name; `filled` is
+    called once all are full.
     """
     await _fill(connect("small"), sample, queued=FEW)
     await _fill(connect("queued"), sample, queued=backlog)
     await _fill(connect("later"), sample, later=backlog, queued=FEW)
     await _fill(connect("finished"), sample, finished=backlog, queued=FEW)
-    os.sync()
+    filled()
     costs: dict[str, list[float]] = {"small": [], "queued": [], "later": [], "finished": []}
     async with AsyncExitStack() as opened:
         stores = {name: Store(await opened.enter_async_context(connect(name)), sample) for name in costs}

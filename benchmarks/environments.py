@@ -15,6 +15,7 @@ ROOT = HERE.parent
 _ENVIRONMENTS = HERE / ".envs"
 _REQUIREMENTS = HERE / "requirements"
 LEAST_NODE = 20
+_OWN_NODE = "node-linux-*/bin/node"  # where a peer that needs a newer Node than others has it, among its packages
 
 
 class MissingEnvironmentError(Exception):
@@ -55,7 +56,8 @@ def _node_environment(peer: str) -> Environment:
     modules = _ENVIRONMENTS / peer / "node_modules"
     if not modules.exists():
         raise MissingEnvironmentError(peer)
-    return Environment((_node(), str(HERE / "peer.cjs")), {"NODE_PATH": str(modules)})
+    own = next(modules.glob(_OWN_NODE), None)
+    return Environment((str(own or _node()), str(HERE / "peer.cjs")), {"NODE_PATH": str(modules)})
 
 
 def make(peer: str) -> None:

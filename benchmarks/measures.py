@@ -53,6 +53,7 @@ def drain(bench: Bench, messages: int, *, processes: int) -> Repeat:
 
 def latency(bench: Bench) -> Repeat:
     """Milliseconds from enqueue to start with an idle worker."""
+    bench.fill(0)  # so that the worker finds the tables it works on
     with bench.workers():
         took = bench.produce("latency", warm_up=LATENCY_WARM_UP, messages=LATENCY_MESSAGES)["milliseconds"]
     return Repeat({"latency_p50": percentile(took, 50), "latency_p99": percentile(took, 99)}, sum(took) / 1000)
@@ -63,6 +64,8 @@ def idle(benches: Sequence[Bench], seconds: float) -> list[Repeat]:
 
     All are watched at the same time, each with a broker of its own: they do next to nothing.
     """
+    for bench in benches:
+        bench.fill(0)
     with ExitStack() as running:
         watched = [(bench, running.enter_context(bench.workers())) for bench in benches]
         for bench in benches:

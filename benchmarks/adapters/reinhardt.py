@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from urllib.parse import urlencode
@@ -26,7 +27,11 @@ def _redis(name: str, **options: str) -> str:
     return f"{_job.address}?{urlencode({'prefix': f'{name}:', **options})}"
 
 
-_PLACES: Mapping[str, Callable[..., str]] = {"sqlite": _sqlite, "redis": _redis}
+def _postgres(name: str, **options: str) -> str:
+    return f"{_job.address}?{urlencode({'table_prefix': f'{name}_', **options})}"
+
+
+_PLACES: Mapping[str, Callable[..., str]] = {"sqlite": _sqlite, "redis": _redis, "postgres": _postgres}
 _URL = _PLACES[_job.broker]("tasks", **_job.settings.get("options", {}))
 queue = TaskQueue(_URL)
 
@@ -82,11 +87,27 @@ def worker() -> None:
     Worker(queue, WorkerConfig(**_job.settings["worker"])).run_sync()
 
 
+_HASTY = {"sqlite": {"durability": "normal"}, "postgres": {"options": "-csynchronous_commit=off"}}
+
+
 async def claims(*, backlog: int, rounds: int) -> Mapping[str, list[float]]:
-    """See `claim_costs`; on SQLite at synchronous=NORMAL, so that the disk's part of a commit does not hide growth."""
-    options = {"durability": "normal"} if _job.broker == "sqlite" else {}
+    """See `claim_costs`. No commit waits for the disk where that can be asked for: its part would hide growth."""
+    options = _HASTY.get(_job.broker, {})
 
     def store(name: str) -> TaskBackend:
         return connect(_PLACES[_job.broker](name, **options))
 
-    return await claim_costs(store, noop.message(0, TEXT), backlog=backlog, rounds=rounds)
+    def filled() -> None:
+        if _job.broker == "postgres":
+            _analyze()
+        os.sync()
+
+    return await claim_costs(store, noop.message(0, TEXT), filled, backlog=backlog, rounds=rounds)
+
+
+def _analyze() -> None:
+    """Let the planner know what the tables hold, as it does by itself within a minute."""
+    import psycopg  # noqa: PLC0415 - only this broker needs it
+
+    with psycopg.connect(_job.address, autocommit=True) as connection:
+        connection.execute("ANALYZE")

@@ -7,9 +7,14 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from benchmarks.brokers.broker import Broker
+from benchmarks.brokers.postgres import postgres
 from benchmarks.brokers.redis import redis
 from benchmarks.brokers.sqlite import sqlite
 from benchmarks.guard import Guard
 
-BROKERS: Mapping[str, Callable[[Guard, Path, str], AbstractContextManager[Broker]]] = {"sqlite": sqlite, "redis": redis}
+BROKERS: Mapping[str, Callable[[Guard, Path, str], AbstractContextManager[Broker]]] = {
+    "sqlite": sqlite,
+    "redis": redis,
+    "postgres": postgres,
+}
 """Broker → what starts one, with its files in an empty directory, at a durability ("full" or "relaxed")."""

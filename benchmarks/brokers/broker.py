@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -12,8 +13,8 @@ class Reading:
     """What a server has spent and holds by now."""
 
     cpu_seconds: float
-    commands: int  # served, without those that asked for a reading
-    memory: int  # bytes
+    commands: int  # served, without those that asked for a reading; of a database transactions
+    memory: int  # bytes; of a database its files
 
 
 class Broker(Protocol):
@@ -29,3 +30,6 @@ class Broker(Protocol):
 
     def reading(self) -> Reading | None:
         """What its server says now; None where none runs."""
+
+    def filling(self) -> AbstractContextManager[None]:
+        """Around the filling of a queue that is to be drained: what the broker can do to have it done soon and well."""

@@ -6,7 +6,7 @@ import os
 import shutil
 import socket
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Self
@@ -119,3 +119,7 @@ class Redis:
             commands=int(told["total_commands_processed"]) - (self._session.asked - 1),
             memory=int(told["used_memory"]),
         )
+
+    def filling(self) -> AbstractContextManager[None]:
+        """Nothing to do."""
+        return nullcontext()

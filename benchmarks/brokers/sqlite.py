@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,6 +19,10 @@ class Sqlite:
 
     def reading(self) -> None:
         """Nothing runs that could be read."""
+
+    def filling(self) -> AbstractContextManager[None]:
+        """Nothing to do; each connection asks for its durability."""
+        return nullcontext()
 
 
 @contextmanager
