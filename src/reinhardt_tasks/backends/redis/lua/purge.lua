@@ -68,6 +68,7 @@ local function cancel_unfinished()
       endings.finish(entry, STATUS.CANCELLED, reason)
     elseif not store.finished(entry) then
       line.leave(entry)
+      entry.waiting = 0  -- it hears of no parent's end any more
     end
   end
 end
