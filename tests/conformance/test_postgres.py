@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import functools
-import itertools
 
 import pytest
 
@@ -13,7 +12,16 @@ from reinhardt_tasks.testing.conformance import BackendConformance, Bench
 from reinhardt_tasks.testing.conformance.machine import conformance_machine
 from tests.servers.postgres import PostgresServer
 
-_prefixes = itertools.count(1)
+_EMPTY = """
+DO $$ DECLARE tables text := (
+    SELECT string_agg(quote_ident(tablename), ', ') FROM pg_tables
+    WHERE tablename LIKE 'reinhardt%' AND tablename NOT IN ('reinhardt_migrations', 'reinhardt_counters'));
+BEGIN
+    IF tables IS NOT NULL THEN
+        EXECUTE 'TRUNCATE ' || tables;
+    END IF;
+END $$
+"""
 
 
 @functools.cache
@@ -26,14 +34,14 @@ def server(*, still: bool = False) -> PostgresServer:
 
 
 class PostgresBench(Bench):
-    """Tables of its own. Instances share nothing but the database."""
+    """The tables of the server, which it empties first. Instances share nothing but the database."""
 
     def __init__(self, *, still: bool = False) -> None:
         self.server = server(still=still)
-        self.prefix = f"t{next(_prefixes)}_"
+        self.server.execute(_EMPTY)
 
     def connect(self) -> PostgresBackend:
-        return PostgresBackend(self.server.url(), table_prefix=self.prefix)
+        return PostgresBackend(self.server.url())
 
     async def advance(self, seconds: float) -> None:
         self.server.advance(seconds)
