@@ -10,7 +10,7 @@ import pytest
 
 from reinhardt_tasks.backends.redis import RedisTaskBackend
 from reinhardt_tasks.contract import MAX_BATCH
-from reinhardt_tasks.errors import BackendFullError
+from reinhardt_tasks.errors import BackendFullError, QueueError
 from reinhardt_tasks.identity import TaskId
 from reinhardt_tasks.message import DAY, AnyMessage, Claim, ErrorRecord, Outcome, Settled
 from reinhardt_tasks.status import TaskStatus
@@ -25,6 +25,8 @@ SOON = 0.25
 """Seconds in which whoever is not woken stays asleep."""
 WIDE = 1_300
 """Messages that need several steps."""
+VERY_WIDE = 2_100
+"""More parents than one step looks at."""
 ERROR = ErrorRecord("ValueError", "it went wrong")
 
 
@@ -214,14 +216,40 @@ def pushes(server: RedisServer) -> int:
 # What is wide ---------------------------------------------------------------------------------------------------------
 
 
-async def test_a_wide_gathering_starts_after_the_last_of_its_parents(server, prefix):
-    """However many there are."""
+@pytest.mark.parametrize("width", [WIDE, VERY_WIDE])
+async def test_a_wide_gathering_starts_after_the_last_of_its_parents(server, prefix, width):
+    """However many there are, whether stored or put with it, and though it is put twice."""
     async with opened(server, prefix) as backend:
-        parents = [message() for _ in range(WIDE)]
-        await put_all(backend, parents)
-        last = message(waits_on=tuple(ids(parents)), priority=9)
-        await backend.put([last])
-        assert await run_all(await hand_of(backend)) == ids([*parents, last])
+        parents = [message() for _ in range(width)]
+        await put_all(backend, parents[:-3])
+        last = message(waits_on=(*ids(parents), parents[0].id), priority=9)
+        hand = await hand_of(backend)
+        first = await hand.claim_one()
+        with pytest.raises(QueueError):
+            await backend.put([last])
+        await hand.settle(Outcome.success(first, b"r"))
+        for _ in range(2):
+            await backend.put([*parents[-3:], last])
+        assert await run_all(hand) == ids([*parents[1:], last])
+
+
+@pytest.mark.parametrize("width", [WIDE, VERY_WIDE])
+async def test_a_wide_gathering_is_cancelled_with_one_of_its_parents(server, prefix, width):
+    """Whether that failed before or after the gathering was put; requeued, it comes back with it."""
+    async with opened(server, prefix) as backend:
+        hand = await hand_of(backend)
+        for late in (False, True):
+            parents = [message() for _ in range(width)]
+            await put_all(backend, parents)
+            last = message(waits_on=tuple(ids(parents)))
+            if late:
+                await backend.put([last])
+            await backend.cancel([parents[7].id])
+            if not late:
+                await backend.put([last])
+            assert await statuses(backend, [last]) == {TaskStatus.CANCELLED}
+            assert await backend.requeue([parents[7].id]) == [True]
+            assert set(await run_all(hand)) == set(ids([*parents, last]))
 
 
 async def test_a_wide_fan_starts_in_order_without_a_sweep(server, prefix):

@@ -123,6 +123,8 @@ class RedisTaskBackend(TaskBackend):
             parts = [guard.schedule, "" if guard.expected is None else guard.expected, guard.due]
         for message in messages:
             parts += (message.id, wire.as_put(message))
+        for linked in wire.links(messages):
+            await self._link.call("link", *linked)
         return wire.puts(messages, await self._link.call("put", *parts, replicate=True))
 
     async def start_workflow(self, workflow: TaskId) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Final
 
@@ -26,10 +26,12 @@ from reinhardt_tasks.message import (
 Part = bytes | str | int | float
 
 _LOSSES: Final = 3
+_PARENTS_AT_ONCE: Final = 2_000
+"""The most parents that one step links a message to."""
 _MOST: Final = 2**32 - 1
 """The highest count that has room; a limit above it is as good as none."""
 _PLAIN, _OPTIONS, _LASTING = 0, 1, 2
-_TOLERANT, _HELD, _WORKFLOW, _KEY, _WINDOW, _MOMENT, _DELAY = 1, 2, 4, 8, 16, 32, 64
+_TOLERANT, _HELD, _WORKFLOW, _KEY, _WINDOW, _MOMENT, _DELAY, _LINKED = 1, 2, 4, 8, 16, 32, 64, 128
 _pack_options = struct.Struct(">BdddId").pack
 _pack_size = struct.Struct(">I").pack
 _pack_token = struct.Struct(">16sI").pack
@@ -84,6 +86,7 @@ def _options(message: AnyMessage) -> bytes:
         | (_WINDOW if message.unique_for is not None else 0)
         | (_MOMENT if message.run_at is not None else 0)
         | (_DELAY if message.delay > 0 else 0)
+        | (_LINKED if _is_wide(message) else 0)
     )
     parts = [
         _pack_options(
@@ -100,6 +103,18 @@ def _options(message: AnyMessage) -> bytes:
         key = message.unique_key.encode()
         parts += (_pack_size(len(key)), key)
     return b"".join((*parts, *message.waits_on))
+
+
+def links(messages: Sequence[AnyMessage]) -> Iterator[list[bytes]]:
+    """The arguments of the script `link`, for each of its calls before a `put` of `messages`."""
+    for message in filter(_is_wide, messages):
+        parents = list(dict.fromkeys(message.waits_on))
+        for first in range(0, len(parents), _PARENTS_AT_ONCE):
+            yield [message.id, *parents[first : first + _PARENTS_AT_ONCE]]
+
+
+def _is_wide(message: AnyMessage) -> bool:
+    return len(message.waits_on) > _PARENTS_AT_ONCE
 
 
 def puts(messages: Sequence[AnyMessage], answer: int | list[int | bytes]) -> list[Put]:

@@ -242,9 +242,15 @@ function endings.parents(entry)
   return ids
 end
 
+local function add_link(parent, child)
+  local others = linked[parent]
+  linked[parent] = others and others .. child or child
+end
+
 -- Let an unfinished entry (with facts) wait for the unfinished ones of its `parents`, whose `statuses` are these. Answers
--- the id and the status of one that fell, if that concerns it. With `again` it may be linked to them already.
-function endings.join_parents(entry, parents, statuses, again)
+-- the id and the status of one that fell, if that concerns it. With `again` it may be linked to them already; where it
+-- was linked before it was put, only those in `fresh` are not.
+function endings.join_parents(entry, parents, statuses, again, fresh)
   local tolerant, waiting, fallen, fell = entry.facts.tolerant, 0, nil, nil
   for n = 1, #parents do
     local status = statuses[n]
@@ -254,9 +260,8 @@ function endings.join_parents(entry, parents, statuses, again)
     elseif status and status > STATUS.SUCCESS and not tolerant then
       fallen, fell = parents[n], status
     end
-    if unfinished or fallen == parents[n] then
-      local others = linked[parents[n]]
-      linked[parents[n]] = others and others .. entry.id or entry.id
+    if (unfinished or fallen == parents[n]) and not (fresh and entry.facts.linked and not fresh[parents[n]]) then
+      add_link(parents[n], entry.id)
     end
   end
   relinked = relinked or again
@@ -265,6 +270,16 @@ function endings.join_parents(entry, parents, statuses, again)
     store.change(entry)
   end
   return fallen, fell
+end
+
+-- Link a message that is about to be put to those of `parents` that have not succeeded.
+function endings.link(id, parents)
+  for n, status in ipairs(endings.statuses(parents)) do
+    if status and status ~= STATUS.SUCCESS then
+      add_link(parents[n], id)
+    end
+  end
+  relinked = true
 end
 
 local function as_set(ids)

@@ -125,7 +125,7 @@ local function join_parents(entry)
     local other = others[parent]
     of[n] = other and other.status or statuses[parent] or STATUS.PENDING
   end
-  return endings.join_parents(entry, entry.parents, of)
+  return endings.join_parents(entry, entry.parents, of, false, created)
 end
 
 local function line_up(entry)

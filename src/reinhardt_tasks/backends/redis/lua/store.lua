@@ -120,6 +120,7 @@ function store.decode(value)
     local stop = at + 4 + size
     facts.result_ttl, facts.max_losses = result_ttl, max_losses
     facts.tolerant, facts.held = bit.band(bits, 1) > 0, bit.band(bits, 2) > 0
+    facts.linked = bit.band(bits, 128) > 0
     if bit.band(bits, 4) > 0 then
       facts.workflow, after = value:sub(after, after + 15), after + 16
     end
