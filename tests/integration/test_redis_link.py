@@ -127,7 +127,7 @@ async def test_server_that_hangs_is_told_within_the_timeout(server):
         server.pause()
         started = time.monotonic()
         outcomes = await asyncio.gather(*(write(link, str(n)) for n in range(50)), return_exceptions=True)
-        assert QUICK <= time.monotonic() - started < QUICK + 2
+        assert QUICK <= time.monotonic() - started < QUICK + 8
         assert {type(outcome) for outcome in outcomes} == {BackendUnavailableError}
         assert "not answered within 0.3 s" in str(outcomes[0])
         assert isinstance(await fate(write(link)), BackendUnavailableError)  # a connect hangs just as well
@@ -143,7 +143,7 @@ async def test_hanging_server_does_not_hang_open():
         started = time.monotonic()
         with pytest.raises(BackendUnavailableError, match=r"no answer within 0.3 s"):
             await link.open()
-        assert time.monotonic() - started < QUICK + 2
+        assert time.monotonic() - started < QUICK + 8
 
 
 async def test_process_that_stood_still_keeps_its_connection(redis_server):
@@ -401,7 +401,7 @@ async def test_writes_behind_missing_replicas_are_all_told_soon(server, replica)
             await asyncio.sleep(QUICK / 20)
         started = time.monotonic()
         outcomes = await asyncio.gather(*calls, return_exceptions=True)
-        assert time.monotonic() - started < 2 * QUICK + 1
+        assert time.monotonic() - started < 2 * QUICK + 3
         assert all("only 0 of the 1" in str(outcome) for outcome in outcomes)
         assert link.reconnects == 0
 

@@ -12,7 +12,7 @@ from reinhardt_tasks.backends.redis.connection import Wire
 from reinhardt_tasks.errors import BackendUnavailableError
 from tests.eventually import eventually_async
 from tests.servers.certificates import Authority, Certificate
-from tests.servers.link import link_to, linked, write
+from tests.servers.link import PATIENCE, link_to, linked, write
 from tests.servers.process import free_port
 from tests.servers.redis import RedisServer
 
@@ -55,10 +55,10 @@ def url(server: tuple[RedisServer, int], **query: str | Path) -> str:
     return it.url(scheme="rediss", port=port, **{name: str(value) for name, value in query.items()})
 
 
-async def refused(address: str, told: str) -> None:
+async def refused(address: str, told: str, *, timeout: float = PATIENCE) -> None:
     """See that no connection comes about, and why."""
     with pytest.raises(BackendUnavailableError, match=told):
-        await link_to(address, timeout=1.0).open()
+        await link_to(address, timeout=timeout).open()
 
 
 async def test_calls_and_pushes_travel_over_tls(server, authority):
@@ -133,8 +133,8 @@ async def test_oldest_protocol_can_be_raised(server, authority):
 async def test_tls_where_none_is_spoken_fails_soon(server):
     """`rediss://` on a port without TLS, or the other way round, is an error and no silence."""
     it, port = server
-    await refused(it.url(scheme="rediss"), "cannot be reached")
-    await refused(it.url(port=port), "cannot be reached")
+    await refused(it.url(scheme="rediss"), "cannot be reached", timeout=1.0)
+    await refused(it.url(port=port), "cannot be reached", timeout=1.0)
 
 
 async def test_sentinels_and_the_master_are_spoken_to_over_tls(authority, certificate):

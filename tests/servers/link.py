@@ -17,11 +17,13 @@ from reinhardt_tasks.task import AsyncTask
 from tests.servers.redis import fresh_prefix
 
 TTL = 60.0
+PATIENCE = 20.0
+"""Seconds for a reply, on machines that have much else to do."""
 T = TypeVar("T")
 
 
 def link_to(
-    url: str, *, prefix: str = "", timeout: float = 5.0, wait_replicas: int = 0, replica_timeout: float = 1.0
+    url: str, *, prefix: str = "", timeout: float = PATIENCE, wait_replicas: int = 0, replica_timeout: float = 1.0
 ) -> Link:
     """A link that is not open yet, on keys of its own."""
     root = f"{{{prefix or fresh_prefix()}}}".encode()
@@ -30,7 +32,7 @@ def link_to(
 
 @asynccontextmanager
 async def linked(
-    url: str, *, timeout: float = 5.0, wait_replicas: int = 0, replica_timeout: float = 1.0
+    url: str, *, timeout: float = PATIENCE, wait_replicas: int = 0, replica_timeout: float = 1.0
 ) -> AsyncGenerator[Link]:
     """An open link on keys of its own."""
     link = link_to(url, timeout=timeout, wait_replicas=wait_replicas, replica_timeout=replica_timeout)
