@@ -7,7 +7,7 @@ import contextlib
 import random
 import signal
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
 
 from reinhardt_tasks.contract import MAX_PAGE, TaskBackend
@@ -15,12 +15,14 @@ from reinhardt_tasks.identity import TaskId
 from reinhardt_tasks.message import Record
 from tests.integration.apps import clockwork
 from tests.integration.site import Crew, Site, producer, site
+from tests.servers.postgres import PostgresServer
 from tests.servers.redis import RedisServer
 from tests.workshop import awaited
 
 TARGET = "tests.integration.apps.clockwork:queue"
-BACKENDS = ("sqlite", "redis")
+BACKENDS = ("sqlite", "redis", "postgres")
 """The backends on which schedulers are tried; each name is one that `backend_url` knows."""
+_SERVERS: Mapping[str, Callable[[], RedisServer | PostgresServer]] = {"redis": RedisServer, "postgres": PostgresServer}
 LAG = 1.0
 """Seconds after its moment within which a firing is stored while a scheduler lives."""
 
@@ -31,7 +33,7 @@ def backend_url(kind: str, directory: Path) -> Iterator[str]:
     if kind == "sqlite":
         yield f"sqlite:///{directory / 'tasks.db'}"
         return
-    with RedisServer() as server:
+    with _SERVERS[kind]() as server:
         yield server.url()
 
 

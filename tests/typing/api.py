@@ -12,14 +12,20 @@ from uuid import UUID
 
 from reinhardt_tasks import (
     AsyncTask,
+    CronSchedule,
     Depends,
+    IntervalSchedule,
     Message,
     Middleware,
     Next,
+    OnceSchedule,
     Progress,
     Provider,
     QueueConfig,
     RetryStrategy,
+    Schedule,
+    ScheduleInfo,
+    Scheduler,
     SyncTask,
     TaskBackend,
     TaskContext,
@@ -105,6 +111,58 @@ class SendEmail(TaskExecutor):
 @queue.task
 class Stop(TaskExecutor):
     async def execute(self) -> None: ...
+
+
+@queue.schedule(CronSchedule("0 9 * * MON-FRI", timezone="Europe/Berlin"), missed="all", max_missed=5)
+@queue.schedule(IntervalSchedule(timedelta(minutes=5), start=datetime.now(UTC)), name="often", kwargs={"number": 2})
+@queue.task
+async def report(number: int = 1) -> str:
+    return str(number)
+
+
+@registry.schedule(
+    OnceSchedule(datetime.now(UTC)), overlap="skip", jitter=timedelta(seconds=5), queue="low", priority=1
+)
+@registry.task
+class Remind(TaskExecutor):
+    who: str = "ada"
+
+    async def execute(self) -> bool:
+        return True
+
+
+class Mondays:
+    """A schedule of one's own."""
+
+    def next_after(self, moment: datetime) -> datetime | None:
+        return None
+
+
+@queue.schedule(Mondays(), start=datetime.now(UTC), end=None)
+@queue.task
+def weekly() -> None: ...
+
+
+async def scheduled_tasks_keep_their_types(scheduler: Scheduler) -> None:
+    assert_type(await report.enqueue(2), TaskHandle[str])
+    assert_type(await queue.enqueue(Remind(who="bob")), TaskHandle[bool])
+    assert_type(weekly.enqueue_sync(), TaskHandle[None])
+    when: Schedule = Mondays()
+    assert_type(when.next_after(datetime.now(UTC)), datetime | None)
+    assert_type(CronSchedule("@daily").next_after(datetime.now(UTC)), datetime | None)
+    assert_type(CronSchedule("@daily").describe(), str)
+    await scheduler.add("s", when, report.message(3), missed="skip", jitter=1.5, end=datetime.now(UTC))
+    await scheduler.change("s", when=IntervalSchedule(5), message=report.using(priority=2).message(), overlap="allow")
+    await scheduler.pause("s")
+    await scheduler.resume("s")
+    assert_type(await scheduler.list(), list[ScheduleInfo])
+    info = await scheduler.get("s")
+    assert_type(info.next_at, datetime | None)
+    assert_type(info.last, TaskResultMetadata[Any] | None)
+    assert_type(await scheduler.run_now("s"), TaskHandle[Any])
+    assert_type(await scheduler.remove("s"), bool)
+    await Scheduler(queue).run()
+    scheduler.stop()
 
 
 async def tasks_keep_their_functions_types() -> None:

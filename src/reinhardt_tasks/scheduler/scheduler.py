@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Sequence
+from datetime import datetime
 from typing import Any, TypedDict, Unpack, cast
 
 from msgspec.structs import replace
@@ -53,8 +54,8 @@ class PolicyOptions(TypedDict, total=False):
     max_missed: int
     overlap: Overlap
     jitter: Seconds
-    start: Any
-    end: Any
+    start: datetime | None
+    end: datetime | None
 
 
 class Scheduler:
