@@ -118,14 +118,13 @@ class RedisTaskBackend(TaskBackend):
             )
         if len(messages) > MAX_BATCH:
             raise ValueError(f"{len(messages)} messages in one put; the most is {MAX_BATCH}, put the rest in another")
-        parts: list[wire.Part] = ["", "", ""]
-        if guard is not None:
-            parts = [guard.schedule, "" if guard.expected is None else guard.expected, guard.due]
-        for message in messages:
-            parts += (message.id, wire.as_put(message))
+        parts, plain = wire.as_puts(messages)
+        if plain and messages and guard is None:
+            return wire.puts(messages, await self._link.call("put_plain", *parts, replicate=True))
         for linked in wire.links(messages):
             await self._link.call("link", *linked)
-        return wire.puts(messages, await self._link.call("put", *parts, replicate=True))
+        answer = await self._link.call("put", *wire.guard(guard), *parts, replicate=True)
+        return wire.puts(messages, answer)
 
     async def start_workflow(self, workflow: TaskId) -> bool:
         """See TaskBackend.start_workflow. What is more than MAX_BATCH messages the next exchanges let go, in order."""

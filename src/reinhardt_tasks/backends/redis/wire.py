@@ -16,6 +16,7 @@ from reinhardt_tasks.message import (
     AnyMessage,
     Beat,
     Claim,
+    Guard,
     Orders,
     Outcome,
     Put,
@@ -30,7 +31,7 @@ _PARENTS_AT_ONCE: Final = 2_000
 """The most parents that one step links a message to."""
 _MOST: Final = 2**32 - 1
 """The highest count that has room; a limit above it is as good as none."""
-_PLAIN, _OPTIONS, _LASTING = 0, 1, 2
+_PLAIN, _OPTIONS, _LASTING, _DEFERRED = 0, 1, 2, 4
 _TOLERANT, _HELD, _WORKFLOW, _KEY, _WINDOW, _MOMENT, _DELAY, _LINKED = 1, 2, 4, 8, 16, 32, 64, 128
 _pack_options = struct.Struct(">BdddId").pack
 _pack_size = struct.Struct(">I").pack
@@ -44,6 +45,17 @@ _SETTLED: Final = tuple(Settled)
 
 
 # Put ------------------------------------------------------------------------------------------------------------------
+
+
+def as_puts(messages: Sequence[AnyMessage]) -> tuple[list[Part], bool]:
+    """The arguments that stand for `messages`, two for each, and whether all of them are plain: without options."""
+    parts: list[Part] = []
+    plain = True
+    for message in messages:
+        stored = as_put(message)
+        plain = plain and stored[0] == _PLAIN
+        parts += (message.id, stored)
+    return parts, plain
 
 
 def as_put(message: AnyMessage) -> bytes:
@@ -61,7 +73,9 @@ def as_put(message: AnyMessage) -> bytes:
     ):
         return _head(_PLAIN, message.priority, message.queue, message.name) + message.body
     lasting = message.result_ttl != DAY or message.unique_for is not None
-    head = _head(_OPTIONS | (_LASTING if lasting else 0), message.priority, message.queue, message.name)
+    deferred = message.held or message.delay > 0 or message.run_at is not None
+    kind = _OPTIONS | (_LASTING if lasting else 0) | (_DEFERRED if deferred else 0)
+    head = _head(kind, message.priority, message.queue, message.name)
     options = _options(message)
     return b"".join((head, _pack_size(len(options)), options, message.body))
 
@@ -103,6 +117,13 @@ def _options(message: AnyMessage) -> bytes:
         key = message.unique_key.encode()
         parts += (_pack_size(len(key)), key)
     return b"".join((*parts, *message.waits_on))
+
+
+def guard(guard: Guard | None) -> tuple[Part, Part, Part]:
+    """The arguments of the script `put` that stand for a guard."""
+    if guard is None:
+        return "", "", ""
+    return guard.schedule, "" if guard.expected is None else guard.expected, guard.due
 
 
 def links(messages: Sequence[AnyMessage]) -> Iterator[list[bytes]]:
@@ -177,7 +198,7 @@ def orders(answer: list[int | bytes]) -> Orders:
 
 
 def claims(answer: list[bytes]) -> list[Claim]:
-    """What a worker is given: for each claim the id, what was put, and the state, empty for a plain first run."""
+    """What a worker is given: for each claim the id, what was put, and the state, empty in a first run."""
     given: list[Claim] = []
     fields = iter(answer)
     for id, put, state in zip(fields, fields, fields, strict=True):

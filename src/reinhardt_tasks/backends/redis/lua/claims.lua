@@ -24,7 +24,7 @@ local function give(entry, place, worker)
 end
 
 -- Give what was taken from the line to `worker`, appending {id, what was put, state} each to `answer`. The state is left
--- empty for a plain message in its first run.
+-- empty for a message in its first run of which nothing else is known.
 local function give_all(taken, worker, answer)
   local ids = {}
   for n = 1, #taken, 4 do
@@ -36,10 +36,9 @@ local function give_all(taken, worker, answer)
     local id, value, state = ids[n], values[n], ''
     if value then
       local queue, level, score = taken[4 * n - 2], taken[4 * n - 1], taken[4 * n]
-      if not states[n] and value:byte(9) == 0 and not store.entries[id] then
-        quick.give(id, queue, level, score, tail)
-      else
-        state = give(store.load({id})[1], score - level * LEVEL, worker)
+      local known = states[n] or store.entries[id]
+      if known or not quick.give(id, value:byte(9), queue, level, score, tail) then
+        state = give(store.adopt(id, states[n], value), score - level * LEVEL, worker)
       end
       answer[at + 1], answer[at + 2], answer[at + 3] = id, value, state
       at = at + 3

@@ -8,7 +8,7 @@
 -- kind | whether unknown (a byte each) | delay (8 bytes) | payload. A token is the id (16 bytes) and the number of the
 -- claim (4 bytes).
 -- Answers {what the fence says, a byte for each outcome, orders (see leases.orders), claims: id, what was put, state
--- ('' in the first run of a plain message), …}.
+-- ('' in a first run of which nothing else is known), …}.
 
 local DONE, ALREADY, LOST = '\0', '\1', '\2'
 local SUCCESS, FAILURE, RETRY, CANCELLED = 0, 1, 2, 4
@@ -80,7 +80,7 @@ local function settle_quickly(said)
   local links = redis.call('EXISTS', KEYS[1] .. 'children') == 1 and store.read('children', ids) or {}
   for n = 1, #outcomes do
     local id, told = ids[n], outcomes[n]
-    if not seen[id] and states[n] and not links[n] and told:byte(21) == SUCCESS and #told <= 30 + SHORTEST
+    if not seen[id] and states[n] and not links[n] and told:byte(21) == SUCCESS
       and quick.settle(id, states[n], told, tail) then
       said[n] = DONE
     end

@@ -1,5 +1,5 @@
--- The short way for what most messages are: plain ones (put without options) that are claimed for the first time,
--- succeed in their first run with a short result, and are forgotten a day later.
+-- The short way for what most messages are: claimed for the first time, they succeed in that run, and those that were
+-- put without options (MARK.PLAIN) are forgotten a day later.
 -- include: store, line
 --
 -- It writes what the long way would, without an entry in between. Whatever has another mark, children or a history is
@@ -7,11 +7,20 @@
 
 local quick = {}
 local NOW = struct.pack('>d', store.now)
-local RUNNING = struct.pack('>BH', STATUS.RUNNING, MARK.PLAIN)
-local SUCCEEDED = struct.pack('>BH', STATUS.SUCCESS, MARK.PLAIN + SETTLED + SHORT)
 local FIRST = ('\0'):rep(12) .. struct.pack('>II', 1, 0)
 local NEVER = ('\0'):rep(16)
 local ENDED_AT = string.format('%.17g', store.now + DAY)
+
+-- How the states of messages begin, by their marks: while they run, and when they have succeeded with a short and with
+-- a long result.
+local RUNNING, SUCCEEDED_SHORT, SUCCEEDED_LONG, PLAIN_ENDS = {}, {}, {}, {}
+for _, mark in ipairs({0, MARK.PLAIN}) do
+  RUNNING[mark] = struct.pack('>BH', STATUS.RUNNING, mark)
+  SUCCEEDED_SHORT[RUNNING[mark]] = struct.pack('>BH', STATUS.SUCCESS, mark + SETTLED + SHORT)
+  SUCCEEDED_LONG[RUNNING[mark]] = struct.pack('>BH', STATUS.SUCCESS, mark + SETTLED + MARK.RESULT)
+end
+PLAIN_ENDS[SUCCEEDED_SHORT[RUNNING[MARK.PLAIN]]] = 'short'
+PLAIN_ENDS[SUCCEEDED_LONG[RUNNING[MARK.PLAIN]]] = 'long'
 
 -- How the state of a message that `worker` runs ends.
 function quick.tail(worker)
@@ -20,20 +29,26 @@ end
 
 -- Ends ----------------------------------------------------------------------------------------------------------------
 
-local states, ended, gone, ends = {}, {}, {}, {}
+local states, results, ended, gone, ends = {}, {}, {}, {}, {}
 
--- Settle an outcome (`told`, see exchange) on a message in this state; answers whether it was done.
+-- Settle a success (`told`, see exchange) on a message in this state; answers whether it was done.
 function quick.settle(id, state, told, tail)
-  if state:sub(1, 3) ~= RUNNING or state:sub(17, 20) ~= told:sub(17, 20) then
+  local running = state:sub(1, 3)
+  if not SUCCEEDED_SHORT[running] or state:sub(17, 20) ~= told:sub(17, 20) then
     return false
   end
   local after = 66 + state:byte(65)
   if state:sub(after) ~= tail then
     return false
   end
+  local head, result = SUCCEEDED_SHORT[running], told:sub(31)
+  if #result > SHORTEST then
+    results[#results + 1], results[#results + 2] = id, result
+    head, result = SUCCEEDED_LONG[running], ''
+  end
   local n, queue = #gone, state:sub(66, after - 1)
   states[2 * n + 1] = id
-  states[2 * n + 2] = table.concat({SUCCEEDED, state:sub(4, 32), NOW, state:sub(41, 48), NOW, state:sub(57), told:sub(31)})
+  states[2 * n + 2] = table.concat({head, state:sub(4, 32), NOW, state:sub(41, 48), NOW, state:sub(57), result})
   ended[2 * n + 1], ended[2 * n + 2] = ENDED_AT, id
   gone[n + 1] = id
   ends[queue] = (ends[queue] or 0) + 1
@@ -47,6 +62,7 @@ function quick.write_ends(worker)
   end
   store.send('SREM', 'claims:' .. worker, gone)
   store.send('HSET', 'states', states)
+  store.send('HSET', 'results', results)
   store.send('ZADD', 'ended', ended)
   for queue, count in pairs(ends) do
     store.count(queue, STATUS.RUNNING, -count)
@@ -60,13 +76,18 @@ end
 -- Claims --------------------------------------------------------------------------------------------------------------
 
 local heads, tails, starts, given, held = {}, {}, {}, {}, {}
+local MARKS = {[0] = MARK.PLAIN, [1] = 0}
 
--- Give the message `id`, of which nothing is stored but what was put, to the worker whose states end with `tail`.
-function quick.give(id, queue, level, score, tail)
-  local head = heads[level]
+-- Give the message `id`, of which nothing is stored but what was put (of this kind, see store.decode), to the worker
+-- whose states end with `tail`; answers whether it was done.
+function quick.give(id, kind, queue, level, score, tail)
+  if not MARKS[kind] then
+    return false
+  end
+  local head = heads[kind * 10 + level]
   if not head then
-    head = RUNNING .. string.char(9 - level) .. FIRST
-    heads[level] = head
+    head = RUNNING[MARKS[kind]] .. string.char(9 - level) .. FIRST
+    heads[kind * 10 + level] = head
   end
   local rest = tails[queue]
   if not rest then
@@ -77,6 +98,7 @@ function quick.give(id, queue, level, score, tail)
   given[2 * n + 1], given[2 * n + 2] = id, head .. struct.pack('>d', score - level * LEVEL) .. rest
   held[n + 1] = id
   starts[queue] = (starts[queue] or 0) + 1
+  return true
 end
 
 -- Write what `give` has done.
@@ -96,12 +118,14 @@ end
 
 -- Forget those of `ids`, of which the result is over, that went the short way; answers the others, and how many went.
 function quick.forget(ids)
-  local found, others, doomed, counts = store.read('states', ids), {}, {}, {}
+  local found, others, doomed, long, counts = store.read('states', ids), {}, {}, {}, {}
   for n = 1, #ids do
     local state = found[n]
-    if state and state:sub(1, 3) == SUCCEEDED and not store.entries[ids[n]] then
+    local way = state and not store.entries[ids[n]] and PLAIN_ENDS[state:sub(1, 3)]
+    if way then
       local queue = state:sub(66, 65 + state:byte(65))
       doomed[#doomed + 1] = ids[n]
+      long[#long + 1] = way == 'long' and ids[n] or nil
       counts[queue] = (counts[queue] or 0) + 1
     else
       others[#others + 1] = ids[n]
@@ -113,5 +137,6 @@ function quick.forget(ids)
   for word, command in pairs({ended = 'ZREM', ids = 'ZREM', messages = 'HDEL', states = 'HDEL'}) do
     store.send(command, word, doomed)
   end
+  store.send('HDEL', 'results', long)
   return others, #doomed
 end

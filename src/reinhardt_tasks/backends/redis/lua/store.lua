@@ -105,8 +105,8 @@ function store.read(word, fields)
   return values
 end
 
--- What was put: created_at | kind (bit 0: options follow, bit 1: they are MARK.LASTING) | priority | queue | name |
--- options | body, where the options are a block of: its size | bits | delay | run_at | result_ttl | max_losses |
+-- What was put: created_at | kind (1: options follow, + 2: they are MARK.LASTING, + 4: it did not stand in line at once
+-- for them) | priority | queue | name | options | body, where the options are a block of: its size | bits | delay | run_at | result_ttl | max_losses |
 -- unique_for | workflow | unique key | ids of the parents. `body` is where in `value` the body begins.
 function store.decode(value)
   local created_at, kind, priority, queue, name, at = struct.unpack('>dBBBc0Bc0', value)
@@ -139,7 +139,8 @@ function store.begin(id, value)
   local facts = store.decode(value)
   return {
     id = id, facts = facts, status = 0, priority = facts.priority, queue = facts.queue, run_at = facts.run_at,
-    marks = facts.kind == 0 and MARK.PLAIN or (facts.kind > 1 and MARK.LASTING or 0) + (facts.held and MARK.HELD or 0),
+    marks = (facts.kind == 0 and MARK.PLAIN or 0) + (bit.band(facts.kind, 2) > 0 and MARK.LASTING or 0)
+      + (facts.held and MARK.HELD or 0),
     losses = 0, attempts = 0, unknowns = 0, number = 0, waiting = 0, place = 0,
     updated_at = facts.created_at, started_at = 0, finished_at = 0, worker = '',
   }
@@ -229,6 +230,14 @@ function store.load(ids)
     found[n] = entries[ids[n]]
   end
   return found
+end
+
+-- The entry of `id`, of which this was read: its state, if it has one, and what was put.
+function store.adopt(id, state, value)
+  if not store.entries[id] then
+    store.entries[id] = state and store.thaw(id, state) or store.begin(id, value)
+  end
+  return store.entries[id]
 end
 
 -- The entries of those of `ids` that are known. The others, of which there are none unless keys were evicted, are taken
