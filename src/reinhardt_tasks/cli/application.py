@@ -16,6 +16,7 @@ from reinhardt_tasks.cli.check import check
 from reinhardt_tasks.cli.demo_command import demo
 from reinhardt_tasks.cli.enqueue import enqueue
 from reinhardt_tasks.cli.failures import FAILED, INTERRUPTED, exit_code, sentence
+from reinhardt_tasks.cli.migrate import migrate
 from reinhardt_tasks.cli.scheduler_command import scheduler
 from reinhardt_tasks.cli.screen import print_error, print_text
 from reinhardt_tasks.cli.watch import watch
@@ -40,6 +41,7 @@ _COMMANDS: Mapping[str, Mapping[str, Callable[..., None]]] = {
         "pause": operating.pause,
         "resume": operating.resume,
         "drain": operating.drain,
+        "migrate": migrate,
     },
 }
 """Commands by name, in groups, in the order of the help page."""

@@ -10,7 +10,7 @@ from typing import ClassVar
 
 import msgspec
 
-from reinhardt_tasks.backends.postgres import check, exchange, puts, read
+from reinhardt_tasks.backends.postgres import check, exchange, puts, read, schema
 from reinhardt_tasks.backends.postgres.arrays import Blobs, Integers, Texts, Uuids
 from reinhardt_tasks.backends.postgres.bell import ANY_QUEUE, ENDS, SCHEDULES, queue, worker
 from reinhardt_tasks.backends.postgres.engine import LONG, Engine
@@ -108,6 +108,17 @@ class PostgresBackend(TaskBackend):
     async def check(self) -> Mapping[str, str]:
         """See TaskBackend.check."""
         return await check.facts(self._open_engine, self._place)
+
+    async def migrate(self) -> schema.Versions:
+        """Create the tables, or bring them up to this version, whatever `migrate` says. It need not be open.
+
+        Answers the versions before and after; 0: there were no tables. Raises what open raises.
+        """
+        return await schema.migrate_now(self._place)
+
+    async def migration(self) -> str:
+        """The SQL that `migrate` would run now, one transaction; empty where there is nothing to do."""
+        return await schema.told(self._place)
 
     @property
     def _running(self) -> Engine | None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Final
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Final, NamedTuple
 
 import psycopg
 from psycopg import AsyncConnection
 
 from reinhardt_tasks.backends.postgres import faults
-from reinhardt_tasks.backends.postgres.line import Row
+from reinhardt_tasks.backends.postgres.line import Row, connect
 from reinhardt_tasks.backends.postgres.place import Place
 from reinhardt_tasks.backends.postgres.statements import Names, functions, migrations, words
 from reinhardt_tasks.errors import ConfigurationError, SchemaError
@@ -19,13 +21,21 @@ _TABLE: Final = (
     "CREATE TABLE IF NOT EXISTS {T}migrations "
     "(version int PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT clock_timestamp())"
 )
-_APPLIED: Final = "INSERT INTO {T}migrations (version) VALUES ($1)"
+_TURN: Final = "SELECT pg_advisory_xact_lock({LOCK})"
+_APPLIED: Final = "INSERT INTO {T}migrations (version) VALUES ({VERSION})"
 # Not by to_regclass, which may still say no after a wait for the lock under which another made the table.
 _KNOWN: Final = (
     "SELECT count(*) > 0 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
     "WHERE n.nspname = $1 AND c.relname = $2"
 )
 _NEWEST: Final = "SELECT coalesce(max(version), 0) FROM {T}migrations"
+
+
+class Versions(NamedTuple):
+    """What the tables were and are; 0: there were none."""
+
+    before: int
+    after: int
 
 
 async def look_up(connection: AsyncConnection[Row], place: Place) -> Names:
@@ -80,13 +90,7 @@ async def prepare(connection: AsyncConnection[Row], place: Place, names: Names) 
             found=found,
             known=newest,
         )
-    try:
-        await migrate(connection, names)
-    except psycopg.errors.InsufficientPrivilege as error:
-        told = " ".join(str(error).split())
-        raise ConfigurationError(
-            f"{place}: this user may not create the tables: {told}. {faults.grants(place, names)}", setting="url"
-        ) from error
+    await migrate(connection, place, names)
 
 
 async def _version(connection: AsyncConnection[Row], names: Names) -> int:
@@ -97,13 +101,26 @@ async def _version(connection: AsyncConnection[Row], names: Names) -> int:
     return int((await newest.fetchall())[0][0])
 
 
-async def migrate(connection: AsyncConnection[Row], names: Names) -> None:
-    """Bring the tables up to this version, in one transaction; who comes meanwhile waits and finds it done."""
-    async with connection.transaction():
-        await connection.execute("SELECT pg_advisory_xact_lock($1)", (names.lock,))
-        found = await _version(connection, names)
-        for text in script(names, above=found):
-            await connection.execute(text.encode())
+async def migrate(connection: AsyncConnection[Row], place: Place, names: Names) -> Versions:
+    """Bring the tables up to this version, in one transaction; who comes meanwhile waits and finds it done.
+
+    Raises SchemaError for tables of a newer version, ConfigurationError where the user may not change them.
+    """
+    newest = migrations(names)[-1][0]
+    try:
+        async with connection.transaction():
+            await connection.execute(_TURN.format_map(words(names)).encode())
+            found = await _version(connection, names)
+            if found > newest:
+                raise SchemaError(place=f"{place} ({names.tables}…)", found=found, known=newest)
+            for text in script(names, above=found):
+                await connection.execute(text.encode())
+    except psycopg.errors.InsufficientPrivilege as error:
+        told = " ".join(str(error).split())
+        raise ConfigurationError(
+            f"{place}: this user may not create the tables: {told}. {faults.grants(place, names)}", setting="url"
+        ) from error
+    return Versions(found, newest)
 
 
 def script(names: Names, *, above: int = 0) -> list[str]:
@@ -114,5 +131,43 @@ def script(names: Names, *, above: int = 0) -> list[str]:
     steps = [_TABLE.format_map(words(names))]
     for number, text in numbered:
         if number > above:
-            steps += [text, _APPLIED.format_map(words(names)).replace("$1", str(number))]
+            steps += [text, _APPLIED.format_map({**words(names), "VERSION": number})]
     return [*steps, functions(names)]
+
+
+# By hand --------------------------------------------------------------------------------------------------------------
+
+
+async def migrate_now(place: Place) -> Versions:
+    """`migrate`, on a connection of its own. Raises what TaskBackend.open raises."""
+    async with _visit(place) as (connection, names):
+        return await migrate(connection, place, names)
+
+
+async def told(place: Place) -> str:
+    """What `migrate_now` would run, as a script for psql; empty where the tables are of this version."""
+    async with _visit(place) as (connection, names):
+        newest, found = migrations(names)[-1][0], await _version(connection, names)
+    if found > newest:
+        raise SchemaError(place=f"{place} ({names.tables}…)", found=found, known=newest)
+    steps = script(names, above=found)
+    if not steps:
+        return ""
+    head = f"-- {names.tables}…: from version {found} to {newest}, for reinhardt-tasks. Run it with ON_ERROR_STOP=1.\n"
+    turn = _TURN.format_map(words(names))
+    return head + "BEGIN;\n" + "\n".join(f"{text.rstrip().rstrip(';')};\n" for text in (turn, *steps)) + "COMMIT;\n"
+
+
+@contextlib.asynccontextmanager
+async def _visit(place: Place) -> AsyncIterator[tuple[AsyncConnection[Row], Names]]:
+    """A connection for one look or step, and where the tables are."""
+    try:
+        connection = await connect(place.parameters())
+    except Exception as error:
+        raise faults.at_connect(error, place) from error
+    try:
+        yield connection, await look_up(connection, place)
+    except psycopg.Error as error:
+        raise faults.translated(error, place) from error
+    finally:
+        await connection.close()
