@@ -285,6 +285,26 @@ async def test_missed_firings_are_made_up_for_by_the_policy(backend, queue, poli
     assert dues == pytest.approx(every[5 - expected :] if expected else [])
 
 
+async def test_much_to_make_up_for_does_not_hold_up_others(backend, queue):
+    """A hundred and more of one schedule, each in its turn; another one is fired meanwhile."""
+    say, scheduler = queue.tasks["say"], Scheduler(queue)
+    await scheduler.add("all", IntervalSchedule(1), say.message(), missed="all", max_missed=1000)
+    await scheduler.add("one", IntervalSchedule(3600), say.using(queue="one").message())
+    last = float(int(time.time()) - 150)
+    await set_back(backend, "all", last_due=last)
+    await set_back(backend, "one", last_due=time.time() - 3600)
+    async with firing(queue):
+
+        async def look() -> list[Record] | None:
+            found = await backend.find(queue="voices", limit=200)
+            return found if len(found) >= 150 else None
+
+        found = (await awaited(look))[::-1][:150]
+    assert [record.run_at for record in found] == [last + number for number in range(1, 151)]
+    (one,) = await _in_queue(backend, "one")
+    assert one.created_at < found[100].created_at
+
+
 async def test_an_unfinished_message_leaves_the_next_firings_out(backend, queue):
     """With overlap="skip"; once it has ended, the next one comes."""
     gate = asyncio.Event()

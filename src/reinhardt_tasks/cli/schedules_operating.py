@@ -154,7 +154,7 @@ def remove(*, name: Name, target: Target = None, url: Url = None) -> None:
         raise typer.Exit(FAILED)
     print_text(f"schedule {name} is removed")
     if info.origin == "code":
-        print_error("it is defined in code, and is stored again when a worker or scheduler starts; pausing it lasts")
+        print_error("it is defined in code, and workers and schedulers that have it store it again; pausing it lasts")
 
 
 def run_now(*, name: Name, target: Target = None, url: Url = None, json: Json = False) -> None:

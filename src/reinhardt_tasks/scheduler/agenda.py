@@ -15,7 +15,7 @@ from reinhardt_tasks.codec import Seal
 from reinhardt_tasks.errors import ScheduleError
 from reinhardt_tasks.message import ScheduleRecord
 from reinhardt_tasks.schedule import Policy, Schedule, upcoming
-from reinhardt_tasks.scheduler.spec import Plan, head_of, plan_in, plan_of, policy_of, schedule_of
+from reinhardt_tasks.scheduler.spec import Plan, head_of, plan_in, policy_of, schedule_of
 
 log = logging.getLogger("reinhardt_tasks.scheduler")
 
@@ -64,10 +64,11 @@ class Entry:
 
 
 class Agenda:
-    """The entries by name, and by when they are due. `code` are the schedules of the application's code."""
+    """The entries by name, and by when they are due. `code` are the schedules of the application's code, by `plans`."""
 
-    def __init__(self, code: Mapping[str, Scheduled], seal: Seal) -> None:
+    def __init__(self, code: Mapping[str, Scheduled], plans: Mapping[str, Plan], seal: Seal) -> None:
         self._code = code
+        self._plans = plans
         self._seal = seal
         self._entries: dict[str, Entry] = {}
         self._idle: dict[str, int] = {}
@@ -112,11 +113,10 @@ class Agenda:
         if head.origin != "code":
             plan = plan_in(head, record.name, self._seal)
             return Entry(record, plan, schedule_of(plan), policy_of(plan), head.since)
-        own = self._code.get(record.name)
-        if own is None:
+        own, plan_here = self._code.get(record.name), self._plans.get(record.name)
+        if own is None or plan_here is None:
             return None
-        plan = plan_of(own.when, own.policy, own.message(), self._seal, own=True)
-        return Entry(record, plan, own.when, own.policy, head.since)
+        return Entry(record, plan_here, own.when, own.policy, head.since)
 
     def line_up(self, entry: Entry) -> None:
         """Put an entry in line by when it is due; one that never is again waits for a change."""

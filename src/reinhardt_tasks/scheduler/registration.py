@@ -10,7 +10,6 @@ import time
 from collections.abc import AsyncIterator, Mapping
 from typing import Final
 
-from reinhardt_tasks.catalogue import Scheduled
 from reinhardt_tasks.contract import TaskBackend
 from reinhardt_tasks.errors import BackendUnavailableError
 from reinhardt_tasks.identity import TaskId
@@ -21,6 +20,8 @@ from reinhardt_tasks.scheduler.spec import READING_ERRORS, Head, Plan, encoded, 
 log = logging.getLogger("reinhardt_tasks.scheduler")
 
 _LOCK: Final = "schedules"
+_AT_ONCE: Final = 64
+"""Schedules that are being stored at the same time, so that the backend can do it together."""
 _TTL: Final = 10.0
 """Seconds after which the change of a process that died does not hold up others any more."""
 
@@ -50,61 +51,79 @@ def by_name(records: list[ScheduleRecord]) -> dict[str, ScheduleRecord]:
     return {record.name: record for record in records}
 
 
-async def register(queue: TaskQueue, backend: TaskBackend, now: float) -> list[ScheduleRecord]:
-    """Store the schedules of the queue's code that are not stored as they are; all that are stored then.
+class Registrar:
+    """Keeps the schedules of a queue's code stored as they stand there.
 
-    `now` in Unix seconds. While two versions of an application run, each stores its own now and then, and each fires by
-    its own.
+    While two versions of an application run, each stores its own now and then, and each fires by its own.
     """
-    records = await backend.load_schedules()
-    wanted = {name: (scheduled, _plan(scheduled, queue)) for name, scheduled in queue.schedules.items()}
-    if not _missing(wanted, by_name(records), queue):
-        return records
-    async with changing(backend) as stored:
-        for name in _missing(wanted, stored, queue):
-            since = _since(wanted[name][1], stored.get(name), queue, now)
-            spec = encoded(name, wanted[name][1], since=since, origin="code", seal=queue.seal)
-            paused = name in stored and stored[name].paused
-            await backend.save_schedule(ScheduleRecord(name=name, spec=spec, paused=paused))
-            log.info("schedule_registered schedule=%s", name)
-    return await backend.load_schedules()
 
+    def __init__(self, queue: TaskQueue) -> None:
+        self._queue = queue
+        self._plans: dict[str, Plan] = {}
+        self._settled: dict[str, int] = {}
 
-def _plan(scheduled: Scheduled, queue: TaskQueue) -> Plan:
-    return plan_of(scheduled.when, scheduled.policy, scheduled.message(), queue.seal, own=True)
+    @property
+    def plans(self) -> Mapping[str, Plan]:
+        """The plans of the code's schedules, by name, as far as they were looked at."""
+        return self._plans
 
+    async def register(self, backend: TaskBackend, now: float) -> list[ScheduleRecord]:
+        """Store those that are not stored as they are; answers all that are stored then. `now` in Unix seconds."""
+        for name, scheduled in self._queue.schedules.items():
+            if name not in self._plans:
+                seal = self._queue.seal
+                self._plans[name] = plan_of(scheduled.when, scheduled.policy, scheduled.message(), seal, own=True)
+        records = await backend.load_schedules()
+        if not self._missing(by_name(records)):
+            return records
+        async with changing(backend) as stored:
+            missing = self._missing(stored)
+            for start in range(0, len(missing), _AT_ONCE):
+                names = missing[start : start + _AT_ONCE]
+                await asyncio.gather(*(self._store(backend, name, stored.get(name), now) for name in names))
+        return await backend.load_schedules()
 
-def _missing(
-    wanted: Mapping[str, tuple[Scheduled, Plan]], stored: Mapping[str, ScheduleRecord], queue: TaskQueue
-) -> list[str]:
-    """The names that are not stored, or with another plan. A stored schedule that is not from code is left alone."""
-    missing = []
-    for name, (_, plan) in wanted.items():
-        record = stored.get(name)
-        head, known = (None, None) if record is None else _read(record, queue)
-        if head is not None and head.origin != "code":
-            log.warning("schedule_name_taken schedule=%s by=%s", name, "one that was added at run time; remove it")
-        elif record is None or (head is not None and known != plan):
-            missing.append(name)
-    return missing
+    def _missing(self, stored: Mapping[str, ScheduleRecord]) -> list[str]:
+        """The names that are not stored, or with another plan."""
+        missing = []
+        for name, plan in self._plans.items():
+            record = stored.get(name)
+            if record is None or (self._settled.get(name) != record.version and self._differs(record, plan)):
+                missing.append(name)
+            else:
+                self._settled[name] = record.version
+        return missing
 
+    def _differs(self, record: ScheduleRecord, plan: Plan) -> bool:
+        """Whether it is stored with another plan. What was added at run time, or by a newer release, is left alone."""
+        head, known = self._read(record)
+        if head is None or head.origin == "code":
+            return head is not None and known != plan
+        log.warning("schedule_name_taken schedule=%s by=%s", record.name, "one that was added at run time; remove it")
+        return False
 
-def _read(record: ScheduleRecord, queue: TaskQueue) -> tuple[Head | None, Plan | None]:
-    """Head and plan, as far as they can be read here. What a newer version wrote has no head, and is left alone."""
-    try:
-        head = head_of(record)
-    except READING_ERRORS:
-        return None, None
-    try:
-        return head, plan_in(head, record.name, queue.seal)
-    except READING_ERRORS:
-        return head, None
+    async def _store(self, backend: TaskBackend, name: str, record: ScheduleRecord | None, now: float) -> None:
+        since, plan = self._since(record, self._plans[name], now), self._plans[name]
+        spec = encoded(name, plan, since=since, origin="code", seal=self._queue.seal)
+        paused = record is not None and record.paused
+        await backend.save_schedule(ScheduleRecord(name=name, spec=spec, paused=paused))
+        log.info("schedule_registered schedule=%s", name)
 
+    def _since(self, record: ScheduleRecord | None, plan: Plan, now: float) -> float:
+        """From when on firings count: from now on where it is new or its times have changed, else as before."""
+        head, known = (None, None) if record is None else self._read(record)
+        if head is None or known is None:
+            return now
+        same = (known.when, known.start, known.end) == (plan.when, plan.start, plan.end)
+        return head.since if same else now
 
-def _since(plan: Plan, record: ScheduleRecord | None, queue: TaskQueue, now: float) -> float:
-    """From when on firings count: from now on where it is new or its times have changed, else as before."""
-    head, known = (None, None) if record is None else _read(record, queue)
-    if head is None or known is None:
-        return now
-    same = (known.when, known.start, known.end) == (plan.when, plan.start, plan.end)
-    return head.since if same else now
+    def _read(self, record: ScheduleRecord) -> tuple[Head | None, Plan | None]:
+        """Head and plan, as far as they can be read here. What a newer release wrote has no head, and is left alone."""
+        try:
+            head = head_of(record)
+        except READING_ERRORS:
+            return None, None
+        try:
+            return head, plan_in(head, record.name, self._queue.seal)
+        except READING_ERRORS:
+            return head, None

@@ -23,7 +23,7 @@ from reinhardt_tasks.retry import RetryStrategy, seconds
 from reinhardt_tasks.schedule import due_now
 from reinhardt_tasks.scheduler.agenda import Agenda, Entry, instant
 from reinhardt_tasks.scheduler.clock import BrokerClock
-from reinhardt_tasks.scheduler.registration import register
+from reinhardt_tasks.scheduler.registration import Registrar
 from reinhardt_tasks.scheduler.spec import firing_id, message_of
 
 log = logging.getLogger("reinhardt_tasks.scheduler")
@@ -32,6 +32,8 @@ _UPKEEP: Final = 30.0
 """Seconds between two comparisons with the broker: its clock, its schedules, those of the code."""
 _AT_ONCE: Final = 64
 """Firings that are under way at the same time, so that the backend can store them together."""
+_IN_A_ROW: Final = 20
+"""Firings of one schedule that has many to make up for, before others have their turn."""
 _SHARE: Final = 5
 """A load of all schedules is followed by so many times its duration without one, but for `_LONGEST_REST` at most."""
 _SHORTEST_REST: Final = 0.05
@@ -49,7 +51,8 @@ class Rounds:
         self._queue = queue
         self._backend = backend
         self._clock = BrokerClock()
-        self._agenda = Agenda(queue.schedules, queue.seal)
+        self._registrar = Registrar(queue)
+        self._agenda = Agenda(queue.schedules, self._registrar.plans, queue.seal)
         self._seen = -1
         self._stale = True
         self._upkeep_at = 0.0
@@ -140,7 +143,7 @@ class Rounds:
     async def _keep_up(self) -> None:
         """Compare with the broker: its clock, its schedules, those of the code."""
         await self._clock.set(self._backend)
-        await self._take_over(register(self._queue, self._backend, self._clock.now()))
+        await self._take_over(self._registrar.register(self._backend, self._clock.now()))
         self._upkeep_at = time.monotonic() + _UPKEEP * random.uniform(0.8, 1.2)  # noqa: S311 - spread, not secrecy
 
     async def _take_over(self, loading: Awaitable[Sequence[ScheduleRecord]]) -> None:
@@ -167,11 +170,12 @@ class Rounds:
         Out of line stays what the store may know better, until it is loaded again.
         """
         try:
-            for due in due_now(entry.when, entry.policy, entry.anchor, now):
+            moments = due_now(entry.when, entry.policy, entry.anchor, now)
+            for due in moments[:_IN_A_ROW]:
                 if not await self._fire_once(entry, due):
                     self._mark_stale()
                     return
-            entry.look_ahead(now)
+            entry.look_ahead(entry.anchor if moments[_IN_A_ROW:] else now)
         except (BackendUnavailableError, BackendFullError):
             raise  # for all, and what is out of line comes back with the next load
         except Exception as error:  # noqa: BLE001 - a schedule of the application's own may raise anything

@@ -126,7 +126,7 @@ class Scheduler:
         return replace(plan, when=stored, **policy_fields(changed))
 
     async def remove(self, name: str, /) -> bool:
-        """Forget a schedule; False when there was none. One from code is stored again when a scheduler starts."""
+        """Forget a schedule; False when there was none. One from code is soon stored again by those who have it."""
         backend = await self.queue.backend()
         async with changing(backend):
             return await backend.remove_schedule(name)
