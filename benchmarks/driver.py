@@ -85,7 +85,7 @@ class _Driver:
             return
         for case in cases:
             if measure in SIZED:
-                self._run.sizes[case.name, measure] = self._plan.messages or self._calibrated(case, measure)
+                self._run.sizes[case.name, measure] = self._plan.messages or self._size(case, measure)
         for number in range(1, self._plan.effort.repeats + 1):
             what = f"{measure} {number}/{self._plan.effort.repeats}"
             if measure == "idle":
@@ -105,6 +105,11 @@ class _Driver:
             places = [opened.enter_context(bench(case, self._guard, 1)) for case in cases]
             for case, repeat in zip(cases, idle(places, self._plan.effort.idle), strict=True):
                 self._record(case, what, repeat)
+
+    def _size(self, case: Case, measure: str) -> int:
+        """Messages of a repeat. Two workers start from what one has drained; too short a repeat asks for more."""
+        drained = self._run.sizes.get((case.name, "drain"))
+        return drained if measure == "drain2" and drained else self._calibrated(case, measure)
 
     def _calibrated(self, case: Case, measure: str) -> int:
         """Messages that keep this case busy for a while, from pilots that grow until one is long enough to trust."""

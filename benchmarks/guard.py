@@ -62,7 +62,7 @@ class Guard:
 @contextmanager
 def guarded(stores: Path) -> Iterator[Guard]:
     """A guard for one run, with the run's files under `stores`."""
-    directory = Path(tempfile.mkdtemp(dir=stores))
+    directory = Path(tempfile.mkdtemp(dir=stores.resolve()))
     command = [sys.executable, "-m", "benchmarks.guard", str(directory)]
     with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, start_new_session=True) as process:
         assert process.stdin is not None  # noqa: S101 - asked for above
