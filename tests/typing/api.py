@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -158,6 +158,7 @@ async def scheduled_tasks_keep_their_types(scheduler: Scheduler) -> None:
     assert_type(await scheduler.list(), list[ScheduleInfo])
     info = await scheduler.get("s")
     assert_type(info.next_at, datetime | None)
+    assert_type(info.arguments, Mapping[str, Any])
     assert_type(info.last, TaskResultMetadata[Any] | None)
     assert_type(await scheduler.run_now("s"), TaskHandle[Any])
     assert_type(await scheduler.remove("s"), bool)

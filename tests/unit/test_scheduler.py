@@ -120,7 +120,7 @@ async def test_what_is_added_is_listed(queue):
     assert (first.name, first.text, first.task, first.queue, first.priority) == ("a", "Every 1 h", "say", "low", 2)
     assert (second.name, second.when) == ("b", CronSchedule("0 9 * * *", "Asia/Tokyo"))
     assert (second.policy.missed, second.policy.max_missed, first.policy.overlap) == ("all", 5, "skip")
-    assert msgspec.msgpack.decode(second.arguments) == {"word": "hi"}
+    assert second.arguments == {"word": "hi"}
     assert second.next_at == CronSchedule("0 9 * * *", "Asia/Tokyo").next_after(datetime.now(UTC))
     assert (first.origin, first.paused, first.last_at, first.last, first.problem) == ("stored", False, None, None, None)
     assert await scheduler.get("b") == second
@@ -407,7 +407,7 @@ async def test_a_schedule_above_a_task_is_kept_by_every_worker(backend):
     infos = {info.name: info for info in await Scheduler(queue).list()}
     assert set(done) == {"hi"}
     assert (infos["note"].queue, infos["note"].priority, infos["note"].origin) == ("q", 1, "code")
-    assert msgspec.msgpack.decode(infos["report"].arguments) == {"day": "monday"}
+    assert infos["report"].arguments == {"day": "monday"}
     assert queue.schedules.keys() == {"note", "report"}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+import json as jsonlib
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime
@@ -138,7 +139,7 @@ def show(*, name: Name, target: Target = None, url: Url = None, json: Json = Fal
     """Show all about one schedule: its policy, its arguments, the last and the next firing."""
     info = schedules_at(target, url, lambda scheduler: scheduler.get(name))
     if json:
-        print_json({**schedule_document(info), "arguments": _plain(info.arguments)})
+        print_json({**schedule_document(info), "arguments": _plain(info)})
     else:
         print_wide(facts_table({key: value for key, value in _facts(info).items() if value is not None}))
 
@@ -152,7 +153,7 @@ def _facts(info: ScheduleInfo) -> dict[str, object]:
         "state": "paused" if info.paused else "overdue: it seems that nobody fires it" if info.overdue else None,
         "problem": info.problem,
         "task": info.task or None,
-        "arguments": shortened(str(_plain(info.arguments)), _SHOWN) if info.arguments else None,
+        "arguments": shortened(jsonlib.dumps(_plain(info)), _SHOWN) if info.arguments else None,
         "queue": info.queue or None,
         "priority": info.priority,
         **({} if info.policy is None else _policy_facts(info.policy)),
@@ -175,9 +176,9 @@ def _policy_facts(policy: Policy) -> dict[str, object]:
     }
 
 
-def _plain(arguments: bytes) -> Any:
+def _plain(info: ScheduleInfo) -> Any:
     """The arguments by parameter, as JSON takes them."""
-    return msgspec.to_builtins(msgspec.msgpack.decode(arguments), enc_hook=str) if arguments else {}
+    return msgspec.to_builtins(dict(info.arguments), enc_hook=str, str_keys=True)
 
 
 def _both(info: ScheduleInfo, at: datetime | None, now: float) -> str | None:

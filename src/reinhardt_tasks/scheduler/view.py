@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 from typing import Any, Final
+
+import msgspec
 
 from reinhardt_tasks.catalogue import Scheduled
 from reinhardt_tasks.codec import Seal
@@ -24,11 +28,11 @@ _OVERDUE: Final = timedelta(seconds=10)
 class ScheduleInfo:
     """A stored schedule as it stood when it was read.
 
-    `text` says in English when it is due, `when` is the schedule itself, unless only the application's code knows it.
-    `origin` is "code" for one above a task. `last_at` is the moment it was last due, `last_id` the message of that
-    firing and `last` what became of it, None once its record is no longer kept. `next_at` is None while it is paused
-    and when it is over. `overdue`: it should have been fired, and nobody has. `problem` says why it is not fired or
-    cannot be read here.
+    `text` says in English when it is due, `when` is the schedule itself, unless only the application's code knows it;
+    `arguments` are plain values by parameter. `origin` is "code" for one above a task. `last_at` is the moment it was
+    last due, `last_id` the message of that firing and `last` what became of it, None once its record is no longer kept.
+    `next_at` is None while it is paused and when it is over. `overdue`: it should have been fired, and nobody has.
+    `problem` says why it is not fired or cannot be read here.
     """
 
     name: str
@@ -40,7 +44,7 @@ class ScheduleInfo:
     paused: bool = False
     when: Schedule | None = None
     policy: Policy | None = None
-    arguments: bytes = b""
+    arguments: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     last_at: datetime | None = None
     last_id: TaskId | None = None
     last: TaskResultMetadata[Any] | None = None
@@ -82,13 +86,20 @@ def _plan_facts(record: ScheduleRecord, code: dict[str, Scheduled], seal: Seal, 
         "priority": plan.priority,
         "origin": "code" if head.origin == "code" else "stored",
         "policy": policy_of(plan),
-        "arguments": plan.arguments,
+        "arguments": _plain(plan.arguments),
     }
     own = code.get(record.name) if head.origin == "code" else None
     if own is None and isinstance(plan.when, Own):
         return {**facts, "text": plan.when.text, "problem": "only the application's code knows when it is due"}
     when = schedule_of(plan) if own is None else own.when
     return {**facts, "when": when, "text": describe(when), **_future(record, head, when, policy_of(plan), now)}
+
+
+def _plain(arguments: bytes) -> Mapping[str, Any]:
+    try:
+        return MappingProxyType(msgspec.msgpack.decode(arguments, type=dict[str, Any]))
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise ScheduleError(f"the arguments of the schedule cannot be read: {error}") from error
 
 
 def _future(record: ScheduleRecord, head: Head, when: Schedule, policy: Policy, now: datetime) -> dict[str, Any]:
