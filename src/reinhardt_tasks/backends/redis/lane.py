@@ -1,4 +1,4 @@
-"""One connection for all callers: requests are written together, replies come back in their order."""
+"""One connection for all callers: requests share what is written, replies come back in their order."""
 
 from __future__ import annotations
 
@@ -48,6 +48,7 @@ class Lane:
         self._wait = packed((b"WAIT", copies.wanted, max(1, round(copies.timeout * 1000))))
         self._on_end = on_end
         self._outgoing: list[bytes] = []
+        self._flushing = False
         self._held: Held | None = None
         self._confirming = False
         self._waiting: deque[tuple[asyncio.Future[Any] | None, float, Held | None]] = deque()
@@ -63,9 +64,10 @@ class Lane:
         """
         if self.ended:
             raise faults.unavailable(self._place, "the connection was lost")
-        if not self._outgoing:
-            self.loop.call_soon(self._flush)
         self._outgoing.append(request)
+        if not self._flushing:
+            self._write()
+            self._flush_soon()
         held = None
         if replicate and self._copies.wanted:
             if self._held is None:
@@ -105,12 +107,23 @@ class Lane:
 
     # Writing --------------------------------------------------------------------------------------------------------
 
+    def _write(self) -> None:
+        """Write what was sent. The first request of a round of the loop goes at once, so that the server can begin."""
+        if self._outgoing:
+            self._writer.write(b"".join(self._outgoing))
+            self._outgoing.clear()
+
+    def _flush_soon(self) -> None:
+        self._flushing = True
+        self.loop.call_soon(self._flush)
+
     def _flush(self) -> None:
-        """Write all that was sent in this round of the loop.
+        """Write together what else was sent in this round of the loop.
 
         One WAIT stands for all of it; what comes before its reply shares the next one, so that no more than two replica
         timeouts pass for anybody.
         """
+        self._flushing = False
         if self.ended:
             return
         if self._held is not None and not self._confirming:
@@ -118,8 +131,7 @@ class Lane:
             self._waiting.append((None, self.loop.time(), self._held))
             self._held = None
             self._confirming = True
-        self._writer.write(b"".join(self._outgoing))
-        self._outgoing.clear()
+        self._write()
 
     # Reading --------------------------------------------------------------------------------------------------------
 
@@ -159,8 +171,8 @@ class Lane:
     def _confirm(self, held: Held, replicas: int | Exception) -> None:
         """The replicas have spoken for those whose replies were held."""
         self._confirming = False
-        if self._held is not None and not self._outgoing:
-            self.loop.call_soon(self._flush)
+        if self._held is not None and not self._flushing:
+            self._flush_soon()
         for future, reply in held:
             if future.done():
                 continue
