@@ -46,7 +46,7 @@ def prefix() -> str:
 @asynccontextmanager
 async def opened(server: RedisServer, prefix: str) -> AsyncIterator[RedisTaskBackend]:
     """An open backend."""
-    async with RedisTaskBackend(server.url(), prefix=prefix) as backend:
+    async with RedisTaskBackend(server.url(), prefix=prefix, timeout=LONG) as backend:
         yield backend
 
 
