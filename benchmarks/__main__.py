@@ -49,10 +49,11 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--store", type=Path, default=environments.HERE / ".stores", help="where brokers have their files")
     run.add_argument("--json", type=Path, metavar="FILE", help="write every value to FILE")
     run.set_defaults(do=_run)
-    profile = commands.add_parser("profile", help="where the time of one message goes in a worker on SQLite")
+    profile = commands.add_parser("profile", help="where the time of one message of this project goes")
+    profile.add_argument("broker", nargs="?", default="sqlite", choices=("sqlite", "redis"), help="sqlite unless told")
     profile.add_argument("--messages", type=_positive, default=200_000, help="how many to drain (200,000)")
-    profile.add_argument("--repeats", type=_positive, default=3, help="drains; the quickest is shown (3)")
-    profile.add_argument("--store", type=Path, default=environments.HERE / ".stores", help="where the file lives")
+    profile.add_argument("--repeats", type=_positive, default=3, help="how often; the quickest is shown (3)")
+    profile.add_argument("--store", type=Path, default=environments.HERE / ".stores", help="where the files live")
     profile.set_defaults(do=_profile)
     commands.add_parser("cases", help="list the cases").set_defaults(do=_cases)
     return parser
@@ -80,10 +81,11 @@ def _cases(_: argparse.Namespace) -> None:
 
 
 def _profile(arguments: argparse.Namespace) -> None:
-    from benchmarks.profile import profile  # noqa: PLC0415 - imports this project, which the other commands do without
+    from benchmarks.profiles import PROFILES  # noqa: PLC0415 - imports this project, which the other commands do without
 
     arguments.store.mkdir(parents=True, exist_ok=True)
-    runs = [profile(arguments.messages, arguments.store) for _ in range(arguments.repeats)]
+    with guarded(arguments.store) as guard:
+        runs = [PROFILES[arguments.broker](arguments.messages, guard) for _ in range(arguments.repeats)]
     for part, microseconds in min(runs, key=lambda lines: lines[0].microseconds):
         sys.stdout.write(f"{microseconds:7.2f} us  {part}\n")
 

@@ -21,6 +21,7 @@ DURABILITY = {
     "relaxed": {"appendonly": "no"},
 }
 _SHOWN = ("save", "appendonly", "appendfsync", "maxmemory-policy", "io-threads")
+_UNSCRIPTED = {"info", "ping", "hello", "config|get", "client|setname", "subscribe"}
 _PATIENCE = 10  # seconds a server has to start
 
 
@@ -119,6 +120,13 @@ class Redis:
             commands=int(told["total_commands_processed"]) - (self._session.asked - 1),
             memory=int(told["used_memory"]),
         )
+
+    def in_scripts(self) -> tuple[float, float]:
+        """Seconds spent in scripts so far, and those of them in the commands they called."""
+        told = {name: value for name, value in self._session.info().items() if name.startswith("cmdstat_")}
+        seconds = {name[8:]: int(value.split("usec=")[1].split(",")[0]) / 1e6 for name, value in told.items()}
+        scripts = seconds.pop("evalsha", 0.0) + seconds.pop("eval", 0.0)
+        return scripts, sum(spent for name, spent in seconds.items() if name not in _UNSCRIPTED)
 
     def filling(self) -> AbstractContextManager[None]:
         """Nothing to do."""
