@@ -31,7 +31,7 @@ class Effort:
     backlog: int  # messages in the large store of the claim costs
 
 
-WHOLE = Effort(repeats=3, messages=5_000, lasting=2.0, aim=3.0, pilot=0.7, idle=10.0, backlog=1_000_000)
+WHOLE = Effort(repeats=3, messages=5_000, lasting=2.0, aim=2.6, pilot=0.7, idle=10.0, backlog=1_000_000)
 QUICK = Effort(repeats=1, messages=1_000, lasting=0.3, aim=0.6, pilot=0.1, idle=2.0, backlog=20_000)
 
 
