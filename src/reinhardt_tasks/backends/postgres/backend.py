@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from collections.abc import Collection, Mapping, Sequence
 from typing import ClassVar
@@ -13,14 +12,15 @@ import msgspec
 from reinhardt_tasks.backends.postgres import check, exchange, puts, read, schema
 from reinhardt_tasks.backends.postgres.arrays import Blobs, Integers, Texts, Uuids
 from reinhardt_tasks.backends.postgres.bell import ANY_QUEUE, ENDS, SCHEDULES, queue, worker
-from reinhardt_tasks.backends.postgres.engine import LONG, Engine
+from reinhardt_tasks.backends.postgres.engine import LONG
 from reinhardt_tasks.backends.postgres.exchange import Answer, Heard, Turn
 from reinhardt_tasks.backends.postgres.faults import NAME, is_data_error
 from reinhardt_tasks.backends.postgres.layout import CODES, PURGED_AT_ONCE, STATUSES
-from reinhardt_tasks.backends.postgres.place import Place, parse_url
+from reinhardt_tasks.backends.postgres.ondatabase import OnDatabase
+from reinhardt_tasks.backends.postgres.place import Options
 from reinhardt_tasks.backends.postgres.watch import Glance, Patience
 from reinhardt_tasks.contract import MAX_BATCH, TaskBackend
-from reinhardt_tasks.errors import BackendError, BackendTaskNotFoundError, TransitionError
+from reinhardt_tasks.errors import BackendTaskNotFoundError, TransitionError
 from reinhardt_tasks.identity import TaskId
 from reinhardt_tasks.message import (
     AnyMessage,
@@ -45,7 +45,7 @@ _encode = msgspec.msgpack.Encoder().encode
 _ENDING = frozenset({OutcomeKind.SUCCESS, OutcomeKind.FAILURE, OutcomeKind.CANCELLED})
 
 
-class PostgresBackend(TaskBackend):
+class PostgresBackend(OnDatabase, TaskBackend):
     """Messages in tables of the database that `url` names, called `table_prefix` and their own name.
 
     `notify=False` tells nobody of work by NOTIFY: who waits then looks once a second. `listen_url` leads to the server
@@ -66,10 +66,10 @@ class PostgresBackend(TaskBackend):
         listen_url: str | None = None,
         timeout: float = 15.0,
     ) -> None:
-        given = Place("", table_prefix, notify, migrate, listen_url, timeout)
-        self._place = parse_url(url, given)
-        self._engine: Engine | None = None
-        self._opening = asyncio.Lock()
+        options = Options(
+            table_prefix=table_prefix, notify=notify, migrate=migrate, listen_url=listen_url, timeout=timeout
+        )
+        OnDatabase.__init__(self, url, options)
         self._heard: dict[str, Heard] = {}
 
     @classmethod
@@ -77,27 +77,17 @@ class PostgresBackend(TaskBackend):
         """The backend for `postgresql://user:password@host/database?table_prefix=…`."""
         return cls(url)
 
-    def __repr__(self) -> str:
-        return f"PostgresBackend({str(self._place)!r}, table_prefix={self._place.table_prefix!r})"
-
     # Life cycle ---------------------------------------------------------------------------------------------------
 
     async def open(self) -> None:
         """See TaskBackend.open. Creates the tables, or brings them up to this version, where that is needed."""
-        async with self._opening:
-            if self._running is None:
-                engine = Engine(self._place)
-                await engine.open()
-                self._engine = engine
+        await self._open_database()
 
     async def close(self) -> None:
         """See TaskBackend.close. What was asked for before is finished first."""
         await super().close()
-        engine, self._engine = self._running, None
-        self._opening = asyncio.Lock()  # it may be opened again under another loop
         self._heard.clear()
-        if engine is not None:
-            await engine.close()
+        await self._close_database()
 
     def sibling(self) -> PostgresBackend:
         """See TaskBackend.sibling."""
@@ -119,24 +109,6 @@ class PostgresBackend(TaskBackend):
     async def migration(self) -> str:
         """The SQL that `migrate` would run now, one transaction; empty where there is nothing to do."""
         return await schema.told(self._place)
-
-    @property
-    def _running(self) -> Engine | None:
-        """The open engine of this process; one that was inherited from a parent is none."""
-        engine = self._engine
-        return engine if engine is not None and engine.pid == os.getpid() else None
-
-    @property
-    def _open_engine(self) -> Engine:
-        engine = self._running
-        if engine is None:
-            raise BackendError(
-                f"the backend for {self._place} is not open in this process: use `async with` or call open() first, "
-                "after a fork again.",
-                backend=self.name,
-                place=str(self._place),
-            )
-        return engine
 
     # Producers ----------------------------------------------------------------------------------------------------
 
@@ -296,18 +268,14 @@ class PostgresBackend(TaskBackend):
 
     async def wait_result(self, task_id: TaskId, timeout: float | None) -> Record | None:
         """See TaskBackend.wait_result."""
-        engine, patience = self._open_engine, Patience(timeout)
-        engine.listener.start()
-        with engine.bell.listening([ENDS]) as ring:
-            while True:
-                record = (await self.get((task_id,)))[0]
-                if record is None:
-                    raise BackendTaskNotFoundError(task_id=str(task_id))
-                if record.status.finished:
-                    return record
-                if patience.left <= 0:
-                    return None
-                await patience.sleep(ring)
+
+        async def look() -> Record | None:
+            record = (await self.get((task_id,)))[0]
+            if record is None:
+                raise BackendTaskNotFoundError(task_id=str(task_id))
+            return record if record.status.finished else None
+
+        return await self._told(ENDS, look, timeout)
 
     # Operators ----------------------------------------------------------------------------------------------------
 

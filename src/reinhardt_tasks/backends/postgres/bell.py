@@ -13,12 +13,14 @@ from psycopg import AsyncConnection
 from reinhardt_tasks.backends.postgres.line import Row, connect
 from reinhardt_tasks.backends.postgres.place import Place
 from reinhardt_tasks.backends.postgres.statements import quoted
+from reinhardt_tasks.identity import TaskId
 
 APART: Final = 0.1
 """Seconds between two notifications of one topic by one instance."""
 ANY_QUEUE: Final = "q:"
 ENDS: Final = "e"
 SCHEDULES: Final = "s"
+_SHARES: Final = 16
 _RECONNECT: Final = 1.0
 
 
@@ -30,6 +32,16 @@ def queue(name: str) -> str:
 def worker(name: str) -> str:
     """The topic of orders to a worker."""
     return f"w:{name}"
+
+
+def result(task_id: TaskId) -> str:
+    """The topic of stored results. One of a few: each rings elsewhere only so often, however many are stored."""
+    return f"r:{task_id[-1] % _SHARES}"
+
+
+def record(task_id: TaskId) -> str:
+    """The topic of records of tasks that have finished or are deleted, as `result`."""
+    return f"m:{task_id[-1] % _SHARES}"
 
 
 class Bell:

@@ -40,7 +40,7 @@ class Engine:
     async def open(self) -> None:
         """Connect, and make the tables where they are missing. Raises what TaskBackend.open raises."""
         try:
-            await self.ask(self._lines.hot, "SELECT 1", [])
+            await self.ask(self._lines.shared(), "SELECT 1", [])
         except BaseException:
             await self.close()
             raise

@@ -12,6 +12,8 @@ from reinhardt_tasks.status import TaskStatus
 
 PURGED_AT_ONCE: Final = 10 * MAX_BATCH
 """The most messages one step of `purge` deletes."""
+FORGOTTEN_AT_ONCE: Final = 100
+"""The most results or records that are over which one write to a store forgets."""
 
 
 class Stage(IntEnum):
@@ -83,6 +85,9 @@ WORDS: Final[dict[str, str]] = {
     "ENDED_RECORD": _RECORD.format(finished_at="m.finished_at", waiting_on="0", result="m.result"),
     "MAX_BATCH": str(MAX_BATCH),
     "PURGED_AT_ONCE": str(PURGED_AT_ONCE),
+    "FORGOTTEN_AT_ONCE": str(FORGOTTEN_AT_ONCE),
+    "METADATA": "uuid_send(m.id), m.name, m.status, m.version, m.created_at, m.updated_at, m.task_data",
+    "LASTING": "(m.expires_at IS NULL OR m.expires_at > extract(epoch FROM clock_timestamp())::float8)",
     "TOMBSTONE_TTL": str(TOMBSTONE_TTL),
     "DEAD_LETTER_TTL": str(DEAD_LETTER_TTL),
     "HELD_TTL": str(HELD_TTL),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, TypedDict
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import psycopg
@@ -24,6 +24,16 @@ _KEPT_ALIVE: Final[dict[str, Any]] = {
     "application_name": "reinhardt-tasks",
 }
 """What a connection is made with unless the URL says otherwise: a server that is gone is noticed."""
+
+
+class Options(TypedDict, total=False):
+    """What every class here takes by keyword; see PostgresBackend."""
+
+    table_prefix: str
+    notify: bool
+    migrate: bool
+    listen_url: str | None
+    timeout: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,3 +87,32 @@ SELECT name, spec, last_due, paused, version FROM {T}schedules ORDER BY name
 -- name: counter
 -- The counter of changes of schedules.
 SELECT schedules FROM {T}counters
+
+-- name: result_read
+-- What is kept under the id $1.
+SELECT payload FROM {T}results WHERE id = $1 AND expires_at > {NOW}
+
+-- name: metadata_get
+-- The records of the ids $1 (a list).
+SELECT {METADATA} FROM {T}metadata m WHERE m.id = ANY ($1) AND {LASTING}
+
+-- name: metadata_find
+-- At most $1 records, newest id first: with an id below $2 (NULL: any).
+SELECT {METADATA} FROM {T}metadata m
+WHERE m.id < coalesce($2::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff') AND {LASTING}
+ORDER BY m.id DESC LIMIT $1
+
+-- name: metadata_find_name
+-- As metadata_find: of the name $3, with a status among $4 (NULL: any).
+SELECT {METADATA} FROM {T}metadata m
+WHERE m.name = $3 AND m.id < coalesce($2::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff')
+    AND ($4::int[] IS NULL OR m.status = ANY ($4)) AND {LASTING}
+ORDER BY m.id DESC LIMIT $1
+
+-- name: metadata_find_status
+-- As metadata_find: with a status among $3, each along its own part of the index.
+SELECT found.* FROM unnest($3::int[]) AS sought (status) CROSS JOIN LATERAL (
+    SELECT {METADATA} FROM {T}metadata m
+    WHERE m.status = sought.status AND m.id < coalesce($2::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff') AND {LASTING}
+    ORDER BY m.id DESC LIMIT $1) found
+ORDER BY 1 DESC LIMIT $1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Final, NamedTuple
 
 import psycopg
@@ -159,7 +159,7 @@ async def told(place: Place) -> str:
 
 
 @contextlib.asynccontextmanager
-async def _visit(place: Place) -> AsyncIterator[tuple[AsyncConnection[Row], Names]]:
+async def _visit(place: Place) -> AsyncGenerator[tuple[AsyncConnection[Row], Names]]:
     """A connection for one look or step, and where the tables are."""
     try:
         connection = await connect(place.parameters())
