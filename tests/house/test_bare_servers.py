@@ -8,6 +8,7 @@ import pytest
 
 from tests.house.bare import Bare
 
+ALL = "redis-server libfaketime postgresql pgbouncer"
 INSTALLS = """
 echo "$*" >>"$BARE/log"
 case "$1" in
@@ -28,11 +29,20 @@ class BareOfServers(Bare):
         """Run the script; its exit code and what it said."""
         return self.run("scripts/servers", SYSTEM=str(self.directory), **settings)
 
-    def has_redis(self) -> None:
-        """Put the programs there."""
+    def has_servers(self) -> None:
+        """Put the programs there, PostgreSQL where Debian puts it."""
         self.command("redis-server", "true")
+        self.has_postgres()
+        (self.directory / "usr/sbin").mkdir()
+        (self.directory / "usr/sbin/pgbouncer").touch(0o755)
         self.clock.parent.mkdir(parents=True)
         self.clock.touch()
+
+    def has_postgres(self) -> None:
+        """Put PostgreSQL there."""
+        programs = self.directory / "usr/lib/postgresql/15/bin"
+        programs.mkdir(parents=True)
+        (programs / "postgres").touch(0o755)
 
     @property
     def told_apt(self) -> list[str]:
@@ -50,7 +60,7 @@ def bare(tmp_path: Path) -> BareOfServers:
 
 def test_where_the_servers_are_nothing_is_done(bare: BareOfServers) -> None:
     """Not a word, and nothing is asked of the system."""
-    bare.has_redis()
+    bare.has_servers()
     bare.command("id", "echo 0")
     assert bare.make() == (0, "")
     assert bare.told_apt == []
@@ -60,18 +70,19 @@ def test_root_installs_what_is_missing(bare: BareOfServers) -> None:
     """All of it at once; the lists are fetched where those at hand do not do."""
     bare.command("id", "echo 0")
     code, said = bare.make()
-    assert (code, said) == (0, "servers: not on this machine: redis-server libfaketime. Installing.\n")
-    install = "install -y redis-server libfaketime"
+    assert (code, said) == (0, f"servers: not on this machine: {ALL}. Installing.\n")
+    install = f"install -y {ALL}"
     assert bare.told_apt == [install, "update", install]
 
 
 def test_only_what_is_missing_is_installed(bare: BareOfServers) -> None:
     """A server that somebody has built is not installed over."""
     bare.command("redis-server", "true")
+    bare.has_postgres()
     bare.command("id", "echo 0")
     (bare.directory / "lists").touch()
     assert bare.make()[0] == 0
-    assert bare.told_apt == ["install -y libfaketime"]
+    assert bare.told_apt == ["install -y libfaketime pgbouncer"]
 
 
 def test_a_sudo_that_asks_for_no_password_installs_too(bare: BareOfServers) -> None:
@@ -79,7 +90,7 @@ def test_a_sudo_that_asks_for_no_password_installs_too(bare: BareOfServers) -> N
     bare.command("sudo", '[ "$1" = -n ] && shift && "$@"')
     (bare.directory / "lists").touch()
     assert bare.make()[0] == 0
-    assert bare.told_apt == ["install -y redis-server libfaketime"]
+    assert bare.told_apt == [f"install -y {ALL}"]
 
 
 @pytest.mark.parametrize("without", ["apt-get", "rights"])
@@ -90,8 +101,8 @@ def test_where_it_may_not_install_it_says_the_one_command(bare: BareOfServers, w
     code, said = bare.make()
     assert code == 0
     assert said == (
-        "servers: not on this machine: redis-server libfaketime; tests that need it will fail."
-        " Type this for them: sudo apt-get install -y redis-server libfaketime\n"
+        f"servers: not on this machine: {ALL}; tests that need it will fail."
+        f" Type this for them: sudo apt-get install -y {ALL}\n"
     )
     assert bare.told_apt == []
 
@@ -103,13 +114,15 @@ def test_an_installation_that_fails_says_why_and_the_one_command(bare: BareOfSer
     code, said = bare.make()
     assert code == 0
     assert "E: no network" in said
-    assert said.endswith(
-        "that failed; tests that need it will fail. Type this for them: apt-get install -y redis-server libfaketime\n"
-    )
+    assert said.endswith(f"that failed; tests that need it will fail. Type this for them: apt-get install -y {ALL}\n")
 
 
 def test_a_server_that_is_named_is_enough(bare: BareOfServers) -> None:
-    """Whoever names one wants none installed."""
+    """Whoever names one wants none of that kind installed."""
     bare.command("id", "echo 0")
-    assert bare.make(REINHARDT_TEST_REDIS_URL="redis://elsewhere") == (0, "")
+    (bare.directory / "lists").touch()
+    redis, postgres = {"REINHARDT_TEST_REDIS_URL": "redis://x"}, {"REINHARDT_TEST_POSTGRES_URL": "postgresql://x"}
+    assert bare.make(**redis, **postgres) == (0, "")
     assert bare.told_apt == []
+    assert bare.make(**redis)[0] == bare.make(**postgres)[0] == 0
+    assert bare.told_apt == ["install -y libfaketime postgresql pgbouncer", "install -y redis-server libfaketime"]
