@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -102,7 +102,14 @@ def assert_none_begun_after_success(place: Site, records: Sequence[Record], *sta
     assert late == []
 
 
-def cpu_seconds(pid: int) -> float:
-    """How long a process has kept a core busy."""
+@contextlib.contextmanager
+def busy_at_most(share: float, pid: int) -> Iterator[None]:
+    """Fails where the process keeps more than this share of a core busy during the block."""
+    began, spent = time.monotonic(), _cpu_seconds(pid)
+    yield
+    assert (_cpu_seconds(pid) - spent) / (time.monotonic() - began) <= share
+
+
+def _cpu_seconds(pid: int) -> float:
     user, system = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
     return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import random
 import socket
 import struct
@@ -33,8 +32,8 @@ class Proxy:
         """How many connections were reset in place of an answer."""
         self._cut_when: Callable[[bytes], bool] = _never
         self._delay = self._jitter = 0.0
-        self._lines: set[_Line] = set()
-        self._server: asyncio.Server | None = None
+        self._lines: dict[_Line, asyncio.Task[None]] = {}
+        self._door: socket.socket | None = None
         self._passing = asyncio.Event()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="proxy", daemon=True)
@@ -91,42 +90,56 @@ class Proxy:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(30)
 
     async def _listen(self) -> None:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port, limit=CHUNK)
-        self.port = self._server.sockets[0].getsockname()[1]
+        # asyncio's own server drops connections that it has accepted when it is closed, without closing them.
+        self._door = socket.create_server(("127.0.0.1", self.port), backlog=128)
+        self._door.setblocking(False)
+        self.port = self._door.getsockname()[1]
+        self._loop.add_reader(self._door, self._accept, self._door)
 
     async def _refuse(self) -> None:
-        if self._server is not None:
-            self._server.close()
-            self._server = None
+        if self._door is not None:
+            self._loop.remove_reader(self._door)
+            self._door.close()
+            self._door = None
         await self._reset()
 
     async def _reset(self) -> int:
-        lines = list(self._lines)
-        for line in lines:
-            line.reset()
-        await asyncio.gather(*(line.ended.wait() for line in lines))
+        lines = dict(self._lines)
+        for line, work in lines.items():
+            line.abrupt = True
+            work.cancel()
+        if lines:
+            await asyncio.wait(lines.values())
+            await asyncio.sleep(0)  # callbacks of theirs close the sockets
         return len(lines)
 
     async def _pass(self, passing: bool) -> None:
         self._passing.set() if passing else self._passing.clear()
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.accepted += 1
-        line = _Line(writer)
-        self._lines.add(line)
+    def _accept(self, door: socket.socket) -> None:
         try:
-            await line.carry(self._forward(line, reader))
-        finally:
-            self._lines.discard(line)
+            client, _ = door.accept()
+        except OSError:
+            return  # it has gone again
+        self.accepted += 1
+        line = _Line(client)
+        work = self._lines[line] = self._loop.create_task(self._carry(line))
+        work.add_done_callback(lambda _: self._close(line))  # also where it is cancelled before it has begun
 
-    async def _forward(self, line: _Line, reader: asyncio.StreamReader) -> None:
-        await self._passing.wait()
-        answers, server = await asyncio.open_connection("127.0.0.1", self.target, limit=CHUNK)
-        line.writers.append(server)
-        (client, *_) = line.writers
-        async with asyncio.TaskGroup() as both:
-            both.create_task(self._pump(reader, server, lambda data: self._ask(line, data)))
-            both.create_task(self._pump(answers, client, lambda _: self._answer(line)))
+    def _close(self, line: _Line) -> None:
+        del self._lines[line]
+        line.close()
+
+    async def _carry(self, line: _Line) -> None:
+        """Forward both ways until both have ended, or the line is cut."""
+        try:
+            await self._passing.wait()
+            await self._loop.sock_connect(line.server, ("127.0.0.1", self.target))
+            async with asyncio.TaskGroup() as both:
+                both.create_task(self._pump(line.client, line.server, lambda data: self._ask(line, data)))
+                both.create_task(self._pump(line.server, line.client, lambda _: self._answer(line)))
+        except* (OSError, _CutError, asyncio.CancelledError):
+            line.abrupt = True
 
     def _ask(self, line: _Line, request: bytes) -> None:
         line.doomed = line.doomed or self._cut_when(request)
@@ -134,16 +147,14 @@ class Proxy:
     def _answer(self, line: _Line) -> None:
         if line.doomed:
             self.cuts += 1
-            line.reset()
+            raise _CutError
 
-    async def _pump(
-        self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, look: Callable[[bytes], None]
-    ) -> None:
+    async def _pump(self, source: socket.socket, sink: socket.socket, look: Callable[[bytes], None]) -> None:
         """Carry bytes one way; each piece is looked at first, and goes through when its time has come."""
         pieces: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(64)
 
         async def take_in() -> None:
-            while data := await source.read(CHUNK):
+            while data := await self._loop.sock_recv(source, CHUNK):
                 look(data)
                 await pieces.put((self._loop.time() + self._hold_up(), data))
             await pieces.put((0.0, b""))
@@ -156,42 +167,36 @@ class Proxy:
                 await self._passing.wait()
                 if not data:
                     break
-                sink.write(data)
-                await sink.drain()
-        if sink.can_write_eof():
-            sink.write_eof()
+                await self._loop.sock_sendall(sink, data)
+        sink.shutdown(socket.SHUT_WR)
 
     def _hold_up(self) -> float:
         return max(0.0, self._delay + random.uniform(-self._jitter, self._jitter))  # noqa: S311
 
 
+class _CutError(Exception):
+    """A connection is to end in place of an answer."""
+
+
 class _Line:
-    """One connection through the proxy: the client's and the server's side of it."""
+    """One connection through the proxy: the client's side of it and the server's."""
 
-    def __init__(self, client: asyncio.StreamWriter) -> None:
-        self.writers = [client]
+    def __init__(self, client: socket.socket) -> None:
+        self.client = client
+        self.server = socket.socket()
         self.doomed = False
-        self.ended = asyncio.Event()
-        self._work: asyncio.Task[None] | None = None
+        self.abrupt = False
+        """Whether both sides are to see a reset."""
+        for side in (self.client, self.server):
+            side.setblocking(False)
+            side.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
-    async def carry(self, work: Coroutine[Any, Any, None]) -> None:
-        """Do `work` until it ends or the line is reset."""
-        self._work = asyncio.create_task(work)
-        with contextlib.suppress(OSError, asyncio.CancelledError, BaseExceptionGroup):
-            await self._work
-        for writer in self.writers:
-            writer.transport.abort()
-        self.ended.set()
-
-    def reset(self) -> None:
-        """Reset both sides."""
-        for writer in self.writers:
-            plug: socket.socket | None = writer.get_extra_info("socket")
-            if plug is not None and not writer.is_closing():
-                plug.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, ABRUPT)
-            writer.transport.abort()
-        if self._work is not None:
-            self._work.cancel()
+    def close(self) -> None:
+        """Close both sides."""
+        for side in (self.client, self.server):
+            if self.abrupt:
+                side.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, ABRUPT)
+            side.close()
 
 
 def _never(_: bytes) -> bool:
