@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from benchmarks.bench import PeerError
 from benchmarks.cases import CASES, MEASURES, chosen
 from benchmarks.driver import QUICK, WHOLE, Effort
 from benchmarks.guard import guarded
+from benchmarks.tables import tables
 
 MISSING = 2
 
@@ -56,6 +58,9 @@ def _parser() -> argparse.ArgumentParser:
     profile.add_argument("--store", type=Path, default=environments.HERE / ".stores", help="where the files live")
     profile.set_defaults(do=_profile)
     commands.add_parser("cases", help="list the cases").set_defaults(do=_cases)
+    page = commands.add_parser("tables", help="the figures of a run as tables in Markdown")
+    page.add_argument("file", type=Path, help="what run --json wrote")
+    page.set_defaults(do=_tables)
     return parser
 
 
@@ -78,6 +83,10 @@ def _setup(arguments: argparse.Namespace) -> None:
 def _cases(_: argparse.Namespace) -> None:
     for case in CASES:
         sys.stdout.write(f"{case.name}: {', '.join(case.measures)}\n")
+
+
+def _tables(arguments: argparse.Namespace) -> None:
+    sys.stdout.write(tables(json.loads(arguments.file.read_text())))
 
 
 def _profile(arguments: argparse.Namespace) -> None:

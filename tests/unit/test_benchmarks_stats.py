@@ -12,6 +12,7 @@ from benchmarks.figures import FIGURES
 from benchmarks.machine import cores
 from benchmarks.spending import Moment, between
 from benchmarks.stats import Spread, enough_messages, paired_ratios, percentile, spread, verdict
+from benchmarks.tables import tables
 from benchmarks.targets import TARGETS, Results, Room, Target, best_case, judge
 
 
@@ -169,3 +170,27 @@ def test_cases_differ_by_name_and_measure_something_known() -> None:
     assert len({case.name for case in CASES}) == len(CASES)
     assert {measure for case in CASES for measure in case.measures} <= set(MEASURES)
     assert {figure.measure for figure in FIGURES.values()} == set(MEASURES)
+
+
+def test_the_tables_of_a_page_show_medians_and_verdicts() -> None:
+    """A case in each line, a dash where it has no figure; why a target was not asked stands beside it."""
+    reached = {"median": 1.2, "min": 1.1, "max": 1.3}
+    told = {
+        "cases": [{"case": "redis/one"}, {"case": "redis/two"}],
+        "figures": [
+            {"case": "redis/one", "figure": "single", "unit": "messages/s", "values": [1000, 3000, 2000]},
+            {"case": "redis/one", "figure": "pss", "unit": "MiB", "values": [7]},
+            {"case": "redis/two", "figure": "latency_p50", "unit": "ms", "values": [0.5]},
+        ],
+        "targets": [{"target": "speed", "goal": 1.6, "reached": reached, "verdict": "not asked", "why": "no room"}],
+    }
+    assert tables(told).splitlines() == [
+        "|  | enqueue one, messages/s | p50, ms |",
+        "| --- | ---: | ---: |",
+        "| redis/one | 2,000 | – |",
+        "| redis/two | – | 0.50 |",
+        "",
+        "| target | goal | reached, median (least – greatest) |  |",
+        "| --- | ---: | ---: | --- |",
+        "| speed | 1.6 | 1.20 (1.10 – 1.30) | not asked: no room |",
+    ]
