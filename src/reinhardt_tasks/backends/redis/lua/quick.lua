@@ -48,7 +48,7 @@ function quick.settle(id, state, told, tail)
   end
   local n, queue = #gone, state:sub(66, after - 1)
   states[2 * n + 1] = id
-  states[2 * n + 2] = table.concat({head, state:sub(4, 32), NOW, state:sub(41, 48), NOW, state:sub(57), result})
+  states[2 * n + 2] = head .. state:sub(4, 32) .. NOW .. state:sub(41, 48) .. NOW .. state:sub(57) .. result
   ended[2 * n + 1], ended[2 * n + 2] = ENDED_AT, id
   gone[n + 1] = id
   ends[queue] = (ends[queue] or 0) + 1
