@@ -188,6 +188,20 @@ class Settling:
         assert (await stage.record(put)).progress == b"second"
 
     @promise()
+    async def test_a_last_report_does_not_undo_the_end(self, stage: Stage) -> None:
+        """Progress and outcome of one run may be told by one call: the message has ended, and is claimed by nobody."""
+        put = await stage.put_one()
+        hand = await stage.hand()
+        claim = await hand.claim_one()
+        told = await hand.exchange(Outcome.success(claim, b"r"), reports=[_report(claim, b"all of it")])
+        assert told.settled == [Settled.SETTLED]
+        record = await stage.record(put)
+        assert (record.status, record.result, record.progress) == (TaskStatus.SUCCESS, b"r", b"all of it")
+        assert await hand.settle(Outcome.success(claim, b"r")) == [Settled.ALREADY]
+        (counts,) = await stage.backend.counts()
+        assert dict(counts.by_status) == {TaskStatus.SUCCESS: 1}
+
+    @promise()
     async def test_an_outcome_the_store_refuses_becomes_a_failure(self, stage: Stage) -> None:
         """A value the store cannot hold fails its own message; the others of the batch are settled."""
         refused = stage.bench.unstorable

@@ -70,7 +70,8 @@ local function settle(entry, number, kind, unknown, delay, payload)
   return DONE
 end
 
--- Settle what goes the short way; `said` gets the answers.
+-- Settle what goes the short way; `said` gets the answers. What a report has loaded goes the long way: commit would write
+-- it over what is written here.
 local function settle_quickly(said)
   local ids = {}
   for n = 1, #outcomes do
@@ -80,7 +81,7 @@ local function settle_quickly(said)
   local links = redis.call('EXISTS', KEYS[1] .. 'children') == 1 and store.read('children', ids) or {}
   for n = 1, #outcomes do
     local id, told = ids[n], outcomes[n]
-    if not seen[id] and states[n] and not links[n] and told:byte(21) == SUCCESS
+    if not seen[id] and not store.entries[id] and states[n] and not links[n] and told:byte(21) == SUCCESS
       and quick.settle(id, states[n], told, tail) then
       said[n] = DONE
     end
