@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
+from importlib import resources
 
 import pytest
 
 from reinhardt_tasks.backends.redis import RedisTaskBackend
 from reinhardt_tasks.contract import MAX_BATCH
-from reinhardt_tasks.errors import BackendFullError, QueueError
+from reinhardt_tasks.errors import BackendError, BackendFullError, QueueError
 from reinhardt_tasks.identity import TaskId
 from reinhardt_tasks.message import DAY, AnyMessage, Claim, ErrorRecord, Outcome, Settled
 from reinhardt_tasks.status import TaskStatus
@@ -318,6 +320,21 @@ async def test_a_parent_s_requeue_does_not_count_down_who_tolerated_its_failure(
         assert ids(await hand.claim(5, ["second", "default"])) == [second.id]
 
 
+async def test_a_tolerant_message_stays_so_when_it_comes_back(server, prefix):
+    """Also one that had nobody to wait for when it was put, and waits when it is requeued with its parent."""
+    async with opened(server, prefix) as backend:
+        hand = await hand_of(backend)
+        parent = message()
+        await backend.put([parent])
+        await backend.cancel([parent.id])
+        child = message(waits_on=(parent.id,), tolerant=True)
+        await backend.put([child])
+        assert await run_all(hand, fail=[child.id]) == [child.id]
+        await backend.requeue([parent.id, child.id])
+        assert await run_all(hand, fail=[parent.id]) == [parent.id, child.id]
+        assert await statuses(backend, [child]) == {TaskStatus.SUCCESS}
+
+
 # What comes late or too early -----------------------------------------------------------------------------------------
 
 
@@ -417,3 +434,23 @@ async def test_work_ends_when_memory_is_full(prefix, since, monkeypatch):
             await hand.beat(leaving=True)
             server.call("CONFIG", "SET", "maxmemory", "100mb")
             assert (await backend.enqueue(message())).created
+
+
+async def test_waiting_on_a_closed_backend_leaves_nothing_behind(server, prefix):
+    """Who waits where nothing is open is told so, and no connection is left that hears for nobody."""
+    async with opened(server, prefix) as backend:
+        one = message()
+        await backend.put([one])
+    with pytest.raises(BackendError, match="not open"):
+        await backend.wait_result(one.id, LONG)
+    assert [task for task in asyncio.all_tasks() if task.get_name() == "redis-listener"] == []
+
+
+def test_ids_are_ordered_by_their_bytes(server):
+    """Scripts order ids as Python does, and as time does, whatever language the server's machine speaks."""
+    order = (resources.files("reinhardt_tasks.backends.redis") / "lua" / "order.lua").read_text("utf-8")
+    script = f"{order}\nreturn order.newer(ARGV[1], ARGV[2]) and 1 or 0"
+    letters = [bytes([byte]) * 16 for byte in (0, 1, 65, 97, 90, 122, 127, 128, 255)]
+    tails = [b"a" * at + bytes([byte]) + b"Z" * (15 - at) for at in (0, 3, 4, 7, 8, 11, 12, 15) for byte in (66, 98)]
+    for one, other in itertools.product(letters + tails, repeat=2):
+        assert server.call("EVAL", script, 0, one, other) == int(one > other)

@@ -31,7 +31,7 @@ _PARENTS_AT_ONCE: Final = 2_000
 """The most parents that one step links a message to."""
 _MOST: Final = 2**32 - 1
 """The highest count that has room; a limit above it is as good as none."""
-_PLAIN, _OPTIONS, _LASTING, _DEFERRED = 0, 1, 2, 4
+_PLAIN, _OPTIONS, _LASTING, _MARKED = 0, 1, 2, 4
 _TOLERANT, _HELD, _WORKFLOW, _KEY, _WINDOW, _MOMENT, _DELAY, _LINKED = 1, 2, 4, 8, 16, 32, 64, 128
 _pack_options = struct.Struct(">BdddId").pack
 _pack_size = struct.Struct(">I").pack
@@ -73,8 +73,8 @@ def as_put(message: AnyMessage) -> bytes:
     ):
         return _head(_PLAIN, message.priority, message.queue, message.name) + message.body
     lasting = message.result_ttl != DAY or message.unique_for is not None
-    deferred = message.held or message.delay > 0 or message.run_at is not None
-    kind = _OPTIONS | (_LASTING if lasting else 0) | (_DEFERRED if deferred else 0)
+    marked = message.held or message.tolerant or message.delay > 0 or message.run_at is not None
+    kind = _OPTIONS | (_LASTING if lasting else 0) | (_MARKED if marked else 0)
     head = _head(kind, message.priority, message.queue, message.name)
     options = _options(message)
     return b"".join((head, _pack_size(len(options)), options, message.body))
