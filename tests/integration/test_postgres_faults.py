@@ -383,6 +383,16 @@ async def test_a_put_wakes_a_worker_with_and_without_notify(url, query):
         assert time.monotonic() - began < (0.5 if not query else 5.0)
 
 
+async def test_the_first_message_of_all_wakes_a_worker_that_asked_for_nothing(url):
+    """A worker that was full when it asked last knows of no place in line yet, and sees that there is one."""
+    async with PostgresBackend(url) as backend, PostgresBackend(url) as other:
+        await other.beat(Beat(worker="w", number=1))
+        await other.exchange("w", (), want=0, queues=None, sequence=1)
+        waiting = asyncio.create_task(other.wait("w", None, _PATIENCE))
+        await backend.put((message(),))
+        assert await waiting is True
+
+
 async def test_a_queue_is_told_of_at_most_ten_times_a_second(server, database, url):
     """However many messages come; the last of them is told of too."""
     heard: list[float] = []

@@ -1,5 +1,8 @@
 -- The tables of version 2 beside those of a queue: of the result store and of the metadata store.
 
+-- A sequence that has given nothing out shows what it will give first: the first place of all was not seen to be new.
+SELECT nextval('{T}places');
+
 -- Values under ids, until their time is over.
 CREATE TABLE {T}results (
     id         uuid   PRIMARY KEY,
