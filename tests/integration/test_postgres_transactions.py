@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import statistics
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -22,7 +23,16 @@ from reinhardt_tasks.backends.postgres import PostgresBackend
 from reinhardt_tasks.errors import BackendError, QueueError, UnsupportedError
 from reinhardt_tasks.identity import TaskId
 from reinhardt_tasks.message import AnyMessage, Beat, Message
+from reinhardt_tasks.sync import blocking
 from tests.servers.postgres import PostgresServer, running
+
+COMMITS = 11
+QUIET = 0.2
+"""Seconds: past the first, quick looks of who waits, so that only a push can be as quick."""
+LOOK = 0.8
+"""Seconds between two looks of who waits, at least."""
+OVERLOADED = 0.03
+"""Seconds that a process of nothing takes from start to end where others keep the machine busy."""
 
 
 @pytest.fixture(scope="module")
@@ -204,18 +214,33 @@ async def test_what_is_committed_is_there_whole(url, library):
 
 @each_library
 async def test_a_commit_wakes_a_worker_that_waits(url, library):
-    """Within 100 ms, on a machine that is not busy with other things."""
+    """Within 100 ms in the median of several commits; of a machine that is overloaded only that it is pushed."""
+    latencies: list[float] = []
+    stalls: list[float] = []
     async with PostgresBackend(url) as backend, PostgresBackend(url) as other, library(url) as (connection, commit, _):
         await other.beat(Beat(worker="w", number=1))
-        await other.exchange("w", (), want=1, queues=None, sequence=1)
-        waiting = asyncio.create_task(other.wait("w", None, 30.0))
-        await asyncio.sleep(0.3)  # past the quick looks: from here on only a push can be this quick
-        await backend.put((message(),), connection=connection)
-        assert not waiting.done()
-        began = time.monotonic()
-        await commit()
-        assert await waiting is True
-        assert time.monotonic() - began < 0.5  # a look by itself would take a second
+        for sequence in range(1, COMMITS + 1):
+            await other.exchange("w", (), want=1, queues=None, sequence=sequence)
+            waiting = asyncio.create_task(other.wait("w", None, 30.0))
+            await asyncio.sleep(QUIET)
+            await backend.put((message(),), connection=connection)
+            assert not waiting.done()
+            stalls.append(await _stall())
+            began = time.monotonic()
+            await commit()
+            assert await waiting is True
+            latencies.append(time.monotonic() - began)
+            assert await backend.purge("default") == 1
+    print(f"median {statistics.median(latencies):.4f} s, stalls {statistics.median(stalls):.4f} s")  # noqa: T201
+    assert statistics.median(latencies) < (0.1 if statistics.median(stalls) < OVERLOADED else LOOK / 2)
+
+
+async def _stall() -> float:
+    """Seconds that this machine takes for what takes a few milliseconds on one that is free: two processes in turn."""
+    began = time.monotonic()
+    process = await asyncio.create_subprocess_exec("true")
+    await process.wait()
+    return time.monotonic() - began
 
 
 @each_library
@@ -274,6 +299,7 @@ def test_a_task_is_enqueued_in_a_transaction_from_plain_code(url):
         assert _count(url) == 0
         connection.commit()
     assert _count(url) == 1
+    blocking(queue.close, instead="queue.close()")
 
 
 def test_django_s_own_name_for_its_connection_will_do(url):
@@ -296,6 +322,7 @@ def test_django_s_own_name_for_its_connection_will_do(url):
     wrapper.rollback()
     assert _count(url) == 1
     wrapper.close()
+    blocking(queue.close, instead="queue.close()")
 
 
 def _count(url: str) -> int:
