@@ -6,6 +6,7 @@ import pytest
 from hypothesis import settings
 
 from reinhardt_tasks.testing.plugin import pytest_pyfunc_call
+from tests.servers import postgres
 from tests.servers.redis import SharedRedis, close_shared, shared
 
 __all__ = ["pytest_pyfunc_call"]  # the hook that users load as a plugin
@@ -24,3 +25,4 @@ def redis_server() -> SharedRedis:
 def pytest_unconfigure() -> None:
     """End what the tests shared."""
     close_shared()
+    postgres.close_shared()

@@ -2,29 +2,72 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import functools
+import importlib
 import itertools
+import math
 import os
 import pwd
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psycopg
 
 from tests.servers.process import MissingServerError, ServerProcess
+from tests.servers.redis import PATIENCE, SHORT_LEASE
 
+URL_VARIABLE = "REINHARDT_TEST_POSTGRES_URL"
 GET_POSTGRES = "PostgreSQL is not on this machine: type `sudo apt-get install postgresql libfaketime`"
+GET_SHARED = (
+    f"{GET_POSTGRES}, or name a database that the tests may fill, {URL_VARIABLE}=postgresql://…, or have a Docker"
+    " engine and `pip install testcontainers psycopg2-binary`"
+)
+IMAGE = "postgres:16"
 GET_FAKETIME = "libfaketime, which moves the clock of a server, is missing: type `sudo apt-get install libfaketime`"
 GET_SETPRIV = "PostgreSQL does not run as root, and setpriv is not here: run the tests as another user"
+PROGRAMS = Path("/usr/lib/postgresql")
 _FAKETIME = "lib*/*/faketime/libfaketime.so.1"
 _UNPRIVILEGED = ("postgres", "nobody")
 _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where libfaketime leaves something behind
 
 _numbers = itertools.count(1)
+_EMPTY = """
+DO $$ DECLARE tables text := (
+    SELECT string_agg(quote_ident(tablename), ', ') FROM pg_tables
+    WHERE schemaname = current_schema() AND starts_with(tablename, '{prefix}')
+        AND tablename NOT IN ('{prefix}migrations', '{prefix}counters'));
+BEGIN
+    IF tables IS NOT NULL THEN
+        EXECUTE 'TRUNCATE ' || tables;
+    END IF;
+END $$
+"""
+_DROP = """
+DO $$ DECLARE step text;
+BEGIN
+    FOR step IN
+        SELECT format('DROP TABLE %I CASCADE', tablename) FROM pg_tables
+        WHERE schemaname = current_schema() AND starts_with(tablename, '{prefix}')
+        UNION ALL SELECT format('DROP SEQUENCE %I', sequencename) FROM pg_sequences
+        WHERE schemaname = current_schema() AND starts_with(sequencename, '{prefix}')
+    LOOP
+        EXECUTE step;
+    END LOOP;
+    FOR step IN
+        SELECT format('DROP FUNCTION %s', oid::regprocedure) FROM pg_proc
+        WHERE pronamespace = current_schema()::regnamespace AND starts_with(proname, '{prefix}')
+    LOOP
+        EXECUTE step;
+    END LOOP;
+END $$
+"""
 
 
 class PostgresServer(ServerProcess):
@@ -49,6 +92,8 @@ class PostgresServer(ServerProcess):
         self._library = _faketime() if clock or still else None
         self._user = _unprivileged()
         super().__init__()
+        self.patience = math.inf if self._library else PATIENCE
+        self.lease = 30.0 if self._library else SHORT_LEASE
         self._settings = {"fsync": "on" if fsync else "off", "max_connections": "200", **(settings or {})}
         self._stamp = self.directory / "clock"
         self._began = datetime.now(UTC) if still else None
@@ -156,6 +201,17 @@ class PostgresServer(ServerProcess):
             asked = connection.execute(sql.encode())
             return asked.fetchall() if asked.description else []
 
+    def empty(self) -> None:
+        """Leave nothing in the tables of the default prefix."""
+        self.execute(_EMPTY.format(prefix="reinhardt_"))
+
+    async def let_pass(self, seconds: float) -> None:
+        """Move its clock, or wait where it cannot be moved."""
+        if self._library is None:
+            await asyncio.sleep(seconds)
+        else:
+            self.advance(seconds)
+
     def new_database(self) -> str:
         """The name of a fresh, empty database."""
         name = f"test{next(_numbers)}"
@@ -176,9 +232,93 @@ class PostgresServer(ServerProcess):
         new.rename(self._stamp)
 
 
+class GivenPostgres:
+    """A database of a server that somebody else runs. Time passes there as everywhere."""
+
+    patience = PATIENCE
+    """The longest time, in seconds, that may be let pass at once."""
+    lease = SHORT_LEASE
+    """How long the leases of workers of a conformance test should last, in seconds."""
+
+    def __init__(self, url: str, *, stop: Callable[[], object] = lambda: None) -> None:
+        self._url = url
+        self._stop = stop
+        self._prefix = f"test_{uuid.uuid4().hex[:12]}_"
+
+    def url(self) -> str:
+        """The URL that was given, with a prefix of this process's own."""
+        return f"{self._url}{'&' if '?' in self._url else '?'}table_prefix={self._prefix}"
+
+    def execute(self, sql: str) -> list[tuple[object, ...]]:
+        """The rows of a statement."""
+        with psycopg.connect(self._url, autocommit=True) as connection:
+            asked = connection.execute(sql.encode())
+            return asked.fetchall() if asked.description else []
+
+    def empty(self) -> None:
+        """Leave nothing in the tables of that prefix."""
+        self.execute(_EMPTY.format(prefix=self._prefix))
+
+    async def let_pass(self, seconds: float) -> None:
+        """Wait."""
+        await asyncio.sleep(seconds)
+
+    def close(self) -> None:
+        """Drop what was made under that prefix."""
+        self.execute(_DROP.format(prefix=self._prefix))
+        self._stop()
+
+
+SharedPostgres = PostgresServer | GivenPostgres
+"""A server whose tables many tests use, one after the other."""
+
+
+def choose() -> SharedPostgres:
+    """A server for a test process: the one that is named, a private one, or a container's.
+
+    Raises MissingServerError with how to get one, where there is none.
+    """
+    if given := os.environ.get(URL_VARIABLE):
+        return GivenPostgres(given)
+    with contextlib.suppress(MissingServerError):
+        program("postgres")
+        server = PostgresServer(clock=_find_faketime() is not None)
+        server.start()
+        return server
+    if (container := _container()) is not None:
+        return container
+    raise MissingServerError(GET_SHARED)
+
+
+shared = functools.cache(choose)
+"""The server of this test process."""
+
+
+def close_shared() -> None:
+    """End it, if there is one."""
+    if shared.cache_info().currsize:
+        shared().close()
+        shared.cache_clear()
+
+
+def _container() -> GivenPostgres | None:
+    """A server in a container, where testcontainers is installed and reaches an engine."""
+    try:
+        kind = importlib.import_module("testcontainers.postgres").PostgresContainer
+    except ImportError:
+        return None
+    engine = importlib.import_module("docker.errors")
+    try:
+        made = kind(IMAGE, driver=None)
+        made.start()
+    except engine.DockerException:
+        return None
+    return GivenPostgres(made.get_connection_url(), stop=made.stop)
+
+
 def program(name: str) -> Path:
     """A program of PostgreSQL: the newest in Debian's directories, or else the one on PATH."""
-    found = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"), key=lambda path: int(path.parts[-3]))
+    found = sorted(PROGRAMS.glob(f"*/bin/{name}"), key=lambda path: int(path.parts[-3]))
     if found:
         return found[-1]
     elsewhere = shutil.which(name)
@@ -188,10 +328,17 @@ def program(name: str) -> Path:
 
 
 def _faketime() -> Path:
-    for directory in (Path("/usr"), Path("/usr/local")):
-        for library in sorted(directory.glob(_FAKETIME)):
-            return library
-    raise MissingServerError(GET_FAKETIME)
+    found = _find_faketime()
+    if found is None:
+        raise MissingServerError(GET_FAKETIME)
+    return found
+
+
+def _find_faketime() -> Path | None:
+    found = (
+        library for directory in (Path("/usr"), Path("/usr/local")) for library in sorted(directory.glob(_FAKETIME))
+    )
+    return next(found, None)
 
 
 def _unprivileged() -> pwd.struct_passwd | None:
