@@ -169,8 +169,7 @@ class RedisTaskBackend(TaskBackend):
 
     async def wait(self, worker: str, queues: Sequence[str] | None, timeout: float) -> bool:
         """See TaskBackend.wait."""
-        listener = self._link.listener
-        await listener.ready()
+        listener = await self._link.heard()
         with self._sleepers.asleep(worker) as also, listener.sleeper(b"w" + worker.encode()) as sleeper:
             served = ("1",) if queues is None else ("0", *queues)
             longest = min(timeout, _NET)
@@ -229,8 +228,7 @@ class RedisTaskBackend(TaskBackend):
 
     async def wait_result(self, task_id: TaskId, timeout: float | None) -> Record | None:
         """See TaskBackend.wait_result."""
-        listener = self._link.listener
-        await listener.ready()
+        listener = await self._link.heard()
         deadline = None if timeout is None else time.monotonic() + timeout
         while True:
             with listener.sleeper(b"m" + task_id) as sleeper:

@@ -167,12 +167,17 @@ class Link:
         except RedisError as error:
             raise faults.translated(error, str(self.place)) from error
 
+    async def heard(self) -> Listener:
+        """The listener, once all that is published from now on is heard. Raises as `call` does."""
+        self._check_home()
+        await self.listener.ready()
+        return self.listener
+
     # Connecting -----------------------------------------------------------------------------------------------------
 
     async def _connected(self) -> Lane:
         """The connection, made anew where there is none; all who ask meanwhile share one attempt."""
-        if self._home != (os.getpid(), asyncio.get_running_loop()):
-            raise self._not_open()
+        self._check_home()
         if self._lane is not None:
             return self._lane
         if self._connecting is None:
@@ -186,6 +191,10 @@ class Link:
         if error is not None:
             raise copy.copy(error) from error.__cause__  # each has a traceback of its own
         return attempt.result()
+
+    def _check_home(self) -> None:
+        if self._home != (os.getpid(), asyncio.get_running_loop()):
+            raise self._not_open()
 
     def _end_attempt(self, attempt: asyncio.Task[Lane]) -> None:
         if self._connecting is attempt:

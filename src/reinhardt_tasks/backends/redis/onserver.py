@@ -54,8 +54,7 @@ class OnServer:
         `ask` has the server publish `topic` to the channel within so many seconds, should there be news.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
-        listener = self._link.listener
-        await listener.ready()
+        listener = await self._link.heard()
         with listener.sleeper(topic) as sleeper:
             while True:
                 left = AGAIN if deadline is None else min(AGAIN, max(0.0, deadline - time.monotonic()))

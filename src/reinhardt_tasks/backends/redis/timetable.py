@@ -43,8 +43,7 @@ async def remove(link: Link, name: str) -> bool:
 async def watch(link: Link, seen: int, timeout: float) -> int:
     """See TaskBackend.watch_schedules."""
     deadline = time.monotonic() + timeout
-    listener = link.listener
-    await listener.ready()
+    listener = await link.heard()
     while True:
         with listener.sleeper(_CHANGED) as sleeper:
             left = max(0.0, deadline - time.monotonic())

@@ -1,5 +1,5 @@
 -- Some of the messages that match, newest id first.
--- include: reading
+-- include: reading, order
 --
 -- ARGV: what to look through ('' in the first call of a list, then as answered), below which id ('': from the newest
 -- on), how many, the statuses as bits, and, after an equals sign each, or '' for any: queue, task, workflow
@@ -115,7 +115,7 @@ local function block(count)
   local ids = {}
   while #ids < count and listed[1] do
     local id = table.remove(listed)
-    if below == '' or id < below then
+    if below == '' or order.newer(below, id) then
       ids[#ids + 1] = id
     end
   end

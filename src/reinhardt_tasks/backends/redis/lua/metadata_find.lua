@@ -1,5 +1,5 @@
 -- Some of the records that match, newest id first.
--- include: metadata
+-- include: metadata, order
 --
 -- ARGV: below which id ('': from the newest on), how many, the statuses as bits, '=' with a name ('': any)
 -- Answers {the id to go on below (nil: that was all), row, …}; rows as in metadata.lua.
@@ -9,20 +9,6 @@ local name = ARGV[4] ~= '' and ARGV[4]:sub(2) or nil
 local ROOM = 2 ^ 21   -- bytes of data after which a call has done enough
 local LOOKS = 3000    -- records it looks at
 local BLOCK = 200     -- ids that are fetched at once
-
--- Whether the id `a` is above `b`. Lua itself would compare them as words of the server's language.
-local function newer(a, b)
-  local a1, a2, a3, a4 = struct.unpack('>I4I4I4I4', a)
-  local b1, b2, b3, b4 = struct.unpack('>I4I4I4I4', b)
-  if a1 ~= b1 then
-    return a1 > b1
-  elseif a2 ~= b2 then
-    return a2 > b2
-  elseif a3 ~= b3 then
-    return a3 > b3
-  end
-  return a4 > b4
-end
 
 -- The ids of one status, falling; `head` is the next of them.
 local function line(status)
@@ -54,7 +40,7 @@ local function take(count)
   while #ids < count do
     local first
     for _, each in ipairs(lines) do
-      if each.head and (not first or newer(each.head, first.head)) then
+      if each.head and (not first or order.newer(each.head, first.head)) then
         first = each
       end
     end
