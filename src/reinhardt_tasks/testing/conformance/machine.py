@@ -17,7 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from reinhardt_tasks.errors import DuplicateTaskError, TransitionError
 from reinhardt_tasks.identity import TaskId
-from reinhardt_tasks.message import AnyMessage, Claim, Exchange, Outcome, Record
+from reinhardt_tasks.message import AnyMessage, Claim, Exchange, Outcome, Record, Report
 from reinhardt_tasks.status import TaskStatus
 from reinhardt_tasks.testing.conformance.bench import ERROR, Bench, Hand, Stage, message
 from reinhardt_tasks.testing.conformance.model import Item, Model
@@ -202,7 +202,8 @@ class BackendMachine(RuleBasedStateMachine):
         *,
         known: set[TaskId] | None = None,
     ) -> None:
-        work = self.hands[name].exchange(*outcomes, want=want, queues=queues, held=known)
+        last_words = [Report(one.id, one.number, b"so far", one.locator) for one in outcomes[::2]]
+        work = self.hands[name].exchange(*outcomes, want=want, queues=queues, reports=last_words, held=known)
         answer = self.run(work)
         assert len(answer.settled) == len(outcomes)
         for outcome, settled in zip(outcomes, answer.settled, strict=True):
