@@ -139,19 +139,22 @@ class Heartbeat:
         try:
             beat = self._make_beat(self._number, leaving)
             orders = await asyncio.wait_for(self._backend.beat(beat), self._lease / 3)
-        except (BackendError, TimeoutError) as error:
-            self._failed(error)
+        except BackendError as error:
+            self._failed(str(error))
+            return False
+        except TimeoutError:
+            self._failed(f"no answer within {self._lease / 3:g} s")
             return False
         self._failures = 0
         self._confirmed_at = sent_at
         self._tell_owner(self._on_orders, orders)
         return True
 
-    def _failed(self, error: Exception) -> None:
+    def _failed(self, why: str) -> None:
         """A broker that was away may have missed everybody's beats: nobody is given up for half a lease."""
         self._failures += 1
         self._sweep_from = boottime() + self._lease / 2
-        log.warning("beat_failed failures=%d error=%s", self._failures, error)
+        log.warning("beat_failed failures=%d error=%s", self._failures, why)
 
     async def _keep_sweeping(self) -> None:
         """Sweep at least every sixth of the lease, and soon again while there was more to do than fits one sweep.
@@ -173,7 +176,7 @@ class Heartbeat:
         try:
             swept = await self._backend.sweep()
         except BackendError as error:
-            self._failed(error)
+            self._failed(str(error))
             return False
         if swept.rescued or swept.poisoned:
             log.warning("messages_rescued rescued=%d poisoned=%d", swept.rescued, swept.poisoned)
