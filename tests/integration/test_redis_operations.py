@@ -362,6 +362,17 @@ async def test_a_purge_takes_a_workflow_of_its_queue_whole(redis_server):
         assert await statuses(backend, [elsewhere]) == [TaskStatus.CANCELLED]
 
 
+async def test_what_is_purged_stands_in_no_line(redis_server):
+    """A message that would have started after its parent's end, however that ends, goes with it."""
+    async with opened(redis_server) as backend:
+        (parent,) = await put_new(backend, 1)
+        await put_new(backend, 3, waits_on=(parent.id,), tolerant=True)
+        assert await backend.purge("default") == 4
+        (kept,) = await put_new(backend, 1)
+        assert [one.ready for one in await backend.counts()] == [1]
+        assert ids(await (await hand_of(backend)).claim(9)) == [kept.id]
+
+
 async def test_many_ids_at_once_are_answered_in_order(redis_server):
     """More of them than one step takes: cancelled, requeued, read and deleted, repeats and unknown ones too."""
     async with opened(redis_server) as backend:
@@ -420,6 +431,48 @@ async def test_dependents_come_back_though_who_asked_has_died(redis_server):
             await backend.sweep()
         await finish(hand, len(steps))
         assert await statuses(backend, [parent, *steps]) == [TaskStatus.SUCCESS] * (1 + len(steps))
+
+
+async def test_a_dependent_that_comes_back_hears_of_no_end_before(redis_server):
+    """It waits for what has not ended, though others are still being told of an end from before it was cancelled."""
+    async with opened(redis_server) as backend:
+        done, other = await put_new(backend, 2)
+        await put_new(backend, MAX_BATCH + 100, waits_on=(done.id,))
+        (child,) = await put_new(backend, 1, waits_on=(done.id, other.id))
+        hand = await hand_of(backend)
+        await hand.settle(Outcome.success((await hand.claim())[0], b"r"))
+        await backend.cancel((other.id,))
+        await backend.requeue((other.id,))
+        await backend.sweep()
+        (record,) = await backend.get((child.id,))
+        assert record is not None
+        assert (record.status, record.waiting_on) == (TaskStatus.PENDING, 1)
+
+
+async def test_what_is_asked_for_comes_back_after_its_parents(redis_server):
+    """A message may be requeued with the one it depends on through others, however many steps that takes."""
+    async with opened(redis_server) as backend:
+        parent, steps = await _fan(backend)
+        await backend.cancel((parent.id,))
+        while (await backend.sweep()).cancelled:
+            pass
+        stray = TaskId.new()
+        assert await backend.requeue((steps[-1].id, stray, parent.id)) == [True, False, True]
+        assert await statuses(backend, [parent, *steps]) == [TaskStatus.PENDING] * (1 + len(steps))
+
+
+async def test_a_requeue_that_cannot_be_done_does_nothing(redis_server):
+    """One of several waits for a message that failed and does not come back: all stay as they are."""
+    async with opened(redis_server) as backend:
+        parent, steps = await _fan(backend)
+        (other,) = await put_new(backend, 1)
+        (child,) = await put_new(backend, 1, waits_on=(other.id,))
+        await backend.cancel((parent.id, other.id))
+        while (await backend.sweep()).cancelled:
+            pass
+        with pytest.raises(TransitionError, match=str(other.id)):
+            await backend.requeue((parent.id, child.id))
+        assert await statuses(backend, [parent, *steps]) == [TaskStatus.CANCELLED] * (1 + len(steps))
 
 
 async def test_of_moves_at_once_one_is_done(redis_server):

@@ -20,6 +20,7 @@ from reinhardt_tasks.message import ErrorRecord, Reason
 from reinhardt_tasks.status import TaskStatus, check_transition
 
 _BACK: Final = b"back"
+_STANDING: Final = b"standing"
 _WAITING: Final = b"waiting"
 _TAKEN: Final = b"taken"
 
@@ -58,24 +59,35 @@ async def move(link: Link, task_id: TaskId, status: TaskStatus, payload: bytes) 
 async def requeue(link: Link, ids: Sequence[TaskId]) -> list[bool]:
     """See TaskBackend.requeue.
 
-    More than MAX_BATCH messages go in several steps, each done or refused by itself, the oldest first. So do more than
-    MAX_BATCH dependents: those that come later stay cancelled where another message holds their unique key.
+    More than MAX_BATCH messages go in several steps, each done or refused by itself, the oldest first. Some hundred
+    dependents come back at once, and more in further steps; they stay cancelled where another message holds their key.
     """
     back: set[bytes] = set()
     for wanted in _batches(sorted(set(ids))):
-        answer = await link.call("requeue", *(id for id in wanted if id not in back), replicate=True)
-        if answer[0] != _BACK:
-            _refuse(answer)
-        back.update(answer[2:])
-        if answer[1]:
-            await _revive_rest(link)
+        left: list[TaskId] = [id for id in wanted if id not in back]
+        again = False
+        while left:
+            answer = await link.call("requeue", *left, replicate=True)
+            if answer[0] == _STANDING and again:
+                back.add(answer[1])  # a sweep was quicker
+            elif answer[0] != _BACK:
+                _refuse(answer)
+            elif answer[1]:
+                back.update(answer[2:], await _revive_rest(link))
+            else:
+                back.update(answer[2:])
+                break
+            again = True
+            left = [id for id in left if id not in back]
     return [id in back for id in ids]
 
 
-async def _revive_rest(link: Link) -> None:
-    """Go on until no dependents are left to come back; a sweep would do the same, later."""
-    while await link.call("revive", replicate=True) is not None:
-        pass
+async def _revive_rest(link: Link) -> set[bytes]:
+    """Go on until no dependents are left to come back, as a sweep would later; the ids of those that came."""
+    back: set[bytes] = set()
+    while (came := await link.call("revive", replicate=True)) is not None:
+        back.update(came)
+    return back
 
 
 def _refuse(answer: Sequence[Any]) -> NoReturn:

@@ -9,8 +9,8 @@
 -- `children` holds, by parent, the ids of those that were put to wait for it. A link is there until the parent has
 -- succeeded, and only where the child waits for it, or was finished before or by its end (and may come back with it):
 -- an unfinished child with `waiting` > 0 is always one that this end concerns. One unit of work tells at most
--- `endings.budget` children. The rest stands in `fans` (number → status | parent | its name | ids of the children), and
--- is told by the next exchanges and sweeps; until then these children wait.
+-- `endings.budget` children. The rest stands in `fans` (parent → status | its name | ids of the children), and is told by
+-- the next exchanges and sweeps; until then these children wait.
 
 local endings = {budget = 500, orphaned = {}}
 local finished, linked, relinked = {}, {}, false
@@ -113,12 +113,23 @@ end
 -- Telling the children ------------------------------------------------------------------------------------------------
 
 local function pack_fan(fan, first)
-  return struct.pack('>Bc16Bc0', fan.status, fan.parent, #fan.name, fan.name) .. table.concat(fan.ids, '', first)
+  return struct.pack('>BBc0', fan.status, #fan.name, fan.name) .. table.concat(fan.ids, '', first)
 end
 
-local function unpack_fan(text)
-  local status, parent, name, at = struct.unpack('>Bc16Bc0', text)
-  return {status = status, parent = parent, name = name, ids = store.split(text:sub(at))}
+local function unpack_fan(parent, text)
+  local status, name, at = struct.unpack('>BBc0', text)
+  return {parent = parent, status = status, name = name, ids = store.split(text:sub(at))}
+end
+
+-- The fans of those of `parents` that have one, by parent.
+local function fans_of(parents)
+  local found = {}
+  if parents[1] and redis.call('EXISTS', KEYS[1] .. 'fans') == 1 then
+    for n, text in ipairs(store.read('fans', parents)) do
+      found[parents[n]] = text and unpack_fan(parents[n], text) or nil
+    end
+  end
+  return found
 end
 
 -- Tell the children of a fan, as far as the budget goes: how many were cancelled, how many told.
@@ -127,13 +138,10 @@ local function tell_fan(fan)
   endings.budget = endings.budget - told
   local children = store.load(told < #fan.ids and {unpack(fan.ids, 1, told)} or fan.ids)
   local fell = fan.status ~= STATUS.SUCCESS
-  if fell then
-    store.facts(children)
-  end
   for n = 1, told do
     local child = children[n]
     if child and child.waiting > 0 then
-      if fell and not child.facts.tolerant then
+      if fell and not store.has(child, MARK.TOLERANT) then
         endings.orphan(child, fan.parent, fan.name, fan.status)
         cancelled = cancelled + 1
       else
@@ -156,7 +164,7 @@ local function tell_children(parent, links)
   end
   local cancelled, told = tell_fan(fan)
   if told < #fan.ids then
-    store.hash('fans')[store.tick()] = pack_fan(fan, told + 1)
+    store.hash('fans')[parent.id] = pack_fan(fan, told + 1)
   end
   return cancelled
 end
@@ -189,17 +197,19 @@ function endings.go_on()
   if redis.call('EXISTS', KEYS[1] .. 'fans') == 0 then
     return 0
   end
-  local cancelled, numbers = 0, redis.call('HKEYS', KEYS[1] .. 'fans')
-  table.sort(numbers, function(one, other) return tonumber(one) < tonumber(other) end)
-  for n = 1, #numbers do
-    if endings.budget <= 0 then
-      break
+  local cancelled, cursor = 0, '0'
+  repeat
+    local page = redis.call('HSCAN', KEYS[1] .. 'fans', cursor, 'COUNT', 100)
+    cursor = page[1]
+    for n = 1, #page[2], 2 do
+      if endings.budget > 0 then
+        local fan = unpack_fan(page[2][n], page[2][n + 1])
+        local fallen, told = tell_fan(fan)
+        cancelled = cancelled + fallen
+        store.hash('fans')[fan.parent] = told < #fan.ids and pack_fan(fan, told + 1) or false
+      end
     end
-    local fan = unpack_fan(redis.call('HGET', KEYS[1] .. 'fans', numbers[n]))
-    local fallen, told = tell_fan(fan)
-    cancelled = cancelled + fallen
-    store.hash('fans')[numbers[n]] = told < #fan.ids and pack_fan(fan, told + 1) or false
-  end
+  until cursor == '0' or endings.budget <= 0
   return cancelled + endings.tell()
 end
 
@@ -326,18 +336,36 @@ function endings.write_links()
   store.send('HSET', 'children', written)
 end
 
-local function fans_of(concerns)
-  local found = {}
-  if redis.call('EXISTS', KEYS[1] .. 'fans') == 1 then
-    local all = redis.call('HGETALL', KEYS[1] .. 'fans')
-    for n = 1, #all, 2 do
-      local fan = unpack_fan(all[n + 1])
-      if concerns(fan) then
-        found[all[n]] = fan
+-- Those in the set `gone` shall not hear of ends of `parents` that have not been told to all yet.
+local function drop_from_fans(parents, gone)
+  store.flush('fans')
+  for parent, fan in pairs(fans_of(parents)) do
+    fan.ids = store.split(without(table.concat(fan.ids), gone))
+    store.hash('fans')[parent] = fan.ids[1] and pack_fan(fan, 1) or false
+  end
+end
+
+-- The ids of all that these entries (with facts) were put to wait for, each once.
+local function parents_of(entries)
+  local parents, asked = {}, {}
+  for _, entry in ipairs(entries) do
+    for _, parent in ipairs(endings.parents(entry)) do
+      if not asked[parent] then
+        asked[parent] = true
+        parents[#parents + 1] = parent
       end
     end
   end
-  return found
+  return parents
+end
+
+-- These entries (with facts) are about to join their parents: of what has ended before they shall not hear.
+function endings.hear_no_more(entries)
+  local ids = {}
+  for n = 1, #entries do
+    ids[n] = entries[n].id
+  end
+  drop_from_fans(parents_of(entries), as_set(ids))
 end
 
 -- Coming back ---------------------------------------------------------------------------------------------------------
@@ -354,36 +382,33 @@ function endings.key_of(facts)
   return facts.name .. '\0' .. facts.unique_key
 end
 
--- Before parents come back: forget the links of tolerant children, which have heard of the end, except those that have
--- not been told of it yet and never will be.
-local function relink(back)
-  local ids = {}
-  for n = 1, #back do
-    ids[n] = back[n].id
-  end
-  local untold = {}
-  for number, fan in pairs(fans_of(function(fan) return back[fan.parent] end)) do
-    store.hash('fans')[number] = false
-    untold[fan.parent] = untold[fan.parent] or {}
-    for _, id in ipairs(fan.ids) do
-      untold[fan.parent][id] = true
+-- Of the ids in `links`, the set of tolerant children that are not in the set `untold`; nil when there are none.
+local function tolerant_among(links, untold)
+  local ids, gone = store.split(links), {}
+  for n, state in ipairs(store.read('states', ids)) do
+    local marks = state and struct.unpack('>H', state, 2) or 0
+    if bit.band(marks, MARK.TOLERANT) > 0 and not untold[ids[n]] then
+      gone[ids[n]] = true
     end
   end
+  return next(gone) and gone
+end
+
+-- Before parents come back: forget the links of tolerant children, which have heard of the end, except those that have
+-- not been told of it yet and never will be.
+local function relink(ids)
+  store.flush('fans')
   store.flush('children')
-  local links = store.read('children', ids)
-  for n = 1, #ids do
-    if links[n] then
-      local children, gone, some = store.load(store.split(links[n])), {}, false
-      store.facts(children)
-      for _, child in ipairs(children) do
-        if child and child.facts.tolerant and not (untold[ids[n]] and untold[ids[n]][child.id]) then
-          gone[child.id], some = true, true
-        end
-      end
-      if some then
-        local left = without(links[n], gone)
-        store.hash('children')[ids[n]] = left ~= '' and left
-      end
+  local fans = fans_of(ids)
+  for n, links in ipairs(store.read('children', ids)) do
+    local id, untold = ids[n], fans[ids[n]] and fans[ids[n]].ids or {}
+    if fans[id] then
+      store.hash('fans')[id] = false
+    end
+    local gone = links and tolerant_among(links, as_set(untold))
+    if gone then
+      local left = without(links, gone)
+      store.hash('children')[id] = left ~= '' and left
     end
   end
 end
@@ -411,11 +436,12 @@ end
 -- Make failed or cancelled entries PENDING and as good as new, let them wait for what they wait for, and line them up.
 function endings.revive(entries)
   store.facts(entries)
-  local back = {}
+  local ids = {}
   for n = 1, #entries do
-    back[n], back[entries[n].id] = entries[n], true
+    ids[n] = entries[n].id
   end
-  relink(back)
+  relink(ids)
+  endings.hear_no_more(entries)
   for n = 1, #entries do
     renew(entries[n])
   end
@@ -430,31 +456,21 @@ end
 -- Going ---------------------------------------------------------------------------------------------------------------
 
 local function unlink(entries)
-  local gone, parents, asked = {}, {}, {}
-  for _, entry in ipairs(entries) do
-    gone[entry.id] = true
-    for _, parent in ipairs(endings.parents(entry)) do
-      if not asked[parent] then
-        asked[parent] = true
-        parents[#parents + 1] = parent
-      end
-    end
-  end
+  local gone, parents = {}, parents_of(entries)
   if not parents[1] then
     return
   end
+  for _, entry in ipairs(entries) do
+    gone[entry.id] = true
+  end
   store.flush('children')
-  local links = store.read('children', parents)
-  for n = 1, #parents do
-    if links[n] then
-      local left = without(links[n], gone)
+  for n, links in ipairs(store.read('children', parents)) do
+    if links then
+      local left = without(links, gone)
       store.hash('children')[parents[n]] = left ~= '' and left
     end
   end
-  for number, fan in pairs(fans_of(function(fan) return asked[fan.parent] end)) do
-    fan.ids = store.split(without(table.concat(fan.ids), gone))
-    store.hash('fans')[number] = fan.ids[1] and pack_fan(fan, 1) or false
-  end
+  drop_from_fans(parents, gone)
 end
 
 local function free_keys(entries)

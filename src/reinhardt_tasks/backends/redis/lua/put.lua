@@ -143,6 +143,9 @@ local function line_up(entry)
     held[facts.workflow] = held[facts.workflow] or {}
     table.insert(held[facts.workflow], entry.id)
   end
+  if facts.linked then
+    endings.hear_no_more({entry})
+  end
   local fallen, status = join_parents(entry)
   if fallen then
     local parent = store.load({fallen})[1]

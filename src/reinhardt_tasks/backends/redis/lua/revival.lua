@@ -4,17 +4,19 @@
 -- One unit of work looks at no more than `revival.budget` dependents. The ids of the rest stand in `revivals` (number →
 -- ids), and come back with the next calls of `revival.go_on`, which sweeps make too.
 
-local revival = {budget = 500}
+local revival = {budget = 250}
 
--- The id and the status of a parent for whose sake an entry (with facts) cannot run, unless that comes back too.
-function revival.fallen_parent(entry, back)
+-- The id and the status of a parent for whose sake an entry (with facts) cannot run, unless that comes back too. With
+-- `for_good` only one that no requeue of another message brings back.
+function revival.fallen_parent(entry, back, for_good)
   if entry.facts.tolerant then
     return nil
   end
   local parents = endings.parents(entry)
   local statuses = endings.statuses(parents)
   for n = 1, #parents do
-    if statuses[n] and statuses[n] > STATUS.SUCCESS and not back[parents[n]] then
+    local fallen = statuses[n] and statuses[n] > STATUS.SUCCESS and not back[parents[n]]
+    if fallen and not (for_good and store.has(store.load({parents[n]})[1], MARK.ORPHANED)) then
       return parents[n], statuses[n]
     end
   end
@@ -90,16 +92,23 @@ function revival.gather(list, back, ids, taken)
   return rest
 end
 
--- Keep the ids that `gather` left, under `number` or a new one.
+-- Keep the ids that `gather` left, each once, under `number` or a new one.
 function revival.keep(rest, number)
   if rest[1] then
-    store.hash('revivals')[number or store.tick()] = table.concat(rest)
+    local kept, seen = {}, {}
+    for _, id in ipairs(rest) do
+      if not seen[id] then
+        seen[id] = true
+        kept[#kept + 1] = id
+      end
+    end
+    store.hash('revivals')[number or store.tick()] = table.concat(kept)
   elseif number then
     store.hash('revivals')[number] = false
   end
 end
 
--- Go on with what earlier units of work have left; answers how many came back, nil when nothing was left.
+-- Go on with what earlier units of work have left; answers the ids of those that came back, nil when nothing was left.
 function revival.go_on()
   local numbers = redis.call('HKEYS', KEYS[1] .. 'revivals')
   if not numbers[1] then
@@ -109,5 +118,8 @@ function revival.go_on()
   local list, ids = {}, store.split(redis.call('HGET', KEYS[1] .. 'revivals', numbers[1]))
   revival.keep(revival.gather(list, {}, ids, {}), numbers[1])
   endings.revive(list)
-  return #list
+  for n, entry in ipairs(list) do
+    list[n] = entry.id
+  end
+  return list
 end

@@ -1,7 +1,7 @@
 -- Go on bringing back dependents of what was requeued.
 -- include: revival
 --
--- Answers how many came back, nil when none were left.
+-- Answers the ids of those that came back, nil when none were left.
 
 local came = revival.go_on()
 if came then

@@ -17,7 +17,7 @@
 --   flows      zset    workflow .. id of each message that belongs to a workflow, score 0
 --   opening    set     workflows started whose list `opening:<workflow>` is still being worked off
 --   children   hash    id → the ids of those that were put to wait for it, one after the other, 16 bytes each
---   fans       hash    number → an end that not all children have been told of yet (see endings)
+--   fans       hash    id → its end, which not all children have been told of yet (see endings)
 --   revivals   hash    number → ids of dependents that are still to come back (see revival)
 --   parked:<workflow>  set  finished ids kept for the sake of a workflow that still runs
 --   unparked   set     workflows that have ended and whose `parked:<workflow>` is still being worked off
@@ -55,6 +55,7 @@ local MARK = {
   ERROR = 128,     -- `errors` does
   RESULT = 256,    -- `results` does
   PLAIN = 512,     -- it was put without options
+  TOLERANT = 16384,  -- it bears the failure of those it waits for
 }
 local DAY = 86400
 local HELD_TTL = 3600
@@ -67,6 +68,7 @@ local LEVEL = 2 ^ 48
 local STATE = '>BHBIIIIIdddddBc0Hc0'
 local TAIL = '>Hc0IdHc0'
 local TIMED, SETTLED, TAILED, SHORT = 1024, 2048, 4096, 8192
+local KEPT = bit.bnot(TIMED + SETTLED + TAILED + SHORT)
 local SHORTEST = 64
 
 local NEXT = {
@@ -105,9 +107,10 @@ function store.read(word, fields)
   return values
 end
 
--- What was put: created_at | kind (1: options follow, + 2: they are MARK.LASTING, + 4: it did not stand in line at once
--- for them) | priority | queue | name | options | body, where the options are a block of: its size | bits | delay | run_at | result_ttl | max_losses |
--- unique_for | workflow | unique key | ids of the parents. `body` is where in `value` the body begins.
+-- What was put: created_at | kind (1: options follow, + 2: they are MARK.LASTING, + 4: its first state has more to say of
+-- them) | priority | queue | name | options | body, where the options are a block of: its size | bits | delay | run_at |
+-- result_ttl | max_losses | unique_for | workflow | unique key | ids of the parents. `body` is where in `value` the body
+-- begins.
 function store.decode(value)
   local created_at, kind, priority, queue, name, at = struct.unpack('>dBBBc0Bc0', value)
   local facts = {
@@ -140,7 +143,7 @@ function store.begin(id, value)
   return {
     id = id, facts = facts, status = 0, priority = facts.priority, queue = facts.queue, run_at = facts.run_at,
     marks = (facts.kind == 0 and MARK.PLAIN or 0) + (bit.band(facts.kind, 2) > 0 and MARK.LASTING or 0)
-      + (facts.held and MARK.HELD or 0),
+      + (facts.held and MARK.HELD or 0) + (facts.tolerant and MARK.TOLERANT or 0),
     losses = 0, attempts = 0, unknowns = 0, number = 0, waiting = 0, place = 0,
     updated_at = facts.created_at, started_at = 0, finished_at = 0, worker = '',
   }
@@ -157,7 +160,7 @@ function store.thaw(id, state)
     started_at = started_at, finished_at = finished_at, queue = queue, worker = worker, blocked = waiting > 0,
   }
   if marks >= TIMED then
-    entry.marks = marks % TIMED
+    entry.marks = bit.band(marks, KEPT)
     if bit.band(marks, TIMED) > 0 then
       entry.run_at = run_at
     end
