@@ -19,5 +19,6 @@ class TestRedis(RedisFaults):
     cut_answers = 1_000
     silence = 30.0
     frozen = 12.0
+    slow_messages = 400
     flushing = 30.0
     to_load = 40_000

@@ -51,6 +51,7 @@ class ServerFaults:
     cut_answers = 100
     silence = 6.0
     frozen = 4.5
+    slow_messages = 40
 
     @pytest.fixture
     def place(self, tmp_path, server):
@@ -153,6 +154,22 @@ class ServerFaults:
                 meanwhile = [entry.pid for entry in place.entries("begin", "run") if silent_at < entry.at < healed_at]
                 assert meanwhile == [again.pid]
                 assert cut_off.process.poll() is None
+
+    async def test_a_slow_line_costs_time_and_nothing_else(self, server, place, proxy) -> None:
+        """A round trip of 200 ms, give or take 100: no lease is in doubt, nothing runs twice, and the slots are busy."""
+        job, round_trip, slots = 0.05, 0.2, 8
+        async with producer(jobs.queue, place) as backend:
+            place.start("--concurrency", str(slots), environment={"REINHARDT_TASKS_URL": server.url(port=proxy.port)})
+            await registered(backend, 1)
+            proxy.delay(round_trip / 2, round_trip / 4)
+            began = time.monotonic()
+            handles = await jobs.queue.enqueue_many(jobs.brief.message(job) for _ in range(self.slow_messages))
+            assert await all_finished(backend) == {TaskStatus.SUCCESS: self.slow_messages}
+            rate = slots / (job + 3 * round_trip) * 0.7
+            assert time.monotonic() - began <= self.slow_messages / rate + SLACK
+            assert set(place.runs("run").values()) == {1}
+            assert {record.losses for record in await all_records(backend, [handle.id for handle in handles])} == {0}
+            assert "WARNING" not in place.logs()
 
     async def test_a_server_that_freezes_for_longer_than_a_lease_makes_nobody_dead(self, server, place) -> None:
         """When it goes on it has heard of nobody for so long; everybody is given the time to say that he lives."""
