@@ -156,7 +156,7 @@ class ServerFaults:
                 assert cut_off.process.poll() is None
 
     async def test_a_slow_line_costs_time_and_nothing_else(self, server, place, proxy) -> None:
-        """A round trip of 200 ms, give or take 100: no lease is in doubt, nothing runs twice, and the slots are busy."""
+        """A round trip of 200 ms, give or take 100: no lease is in doubt, nothing runs twice, slots are busy."""
         job, round_trip, slots = 0.05, 0.2, 8
         async with producer(jobs.queue, place) as backend:
             place.start("--concurrency", str(slots), environment={"REINHARDT_TASKS_URL": server.url(port=proxy.port)})

@@ -529,6 +529,7 @@ async def test_nothing_is_left_of_what_is_deleted(server):
         (parent,) = await put_new(backend, 1, unique_key="k")
         await put_new(backend, 3, waits_on=(parent.id,), workflow=flow)
         await put_new(backend, 3, held=True, workflow=flow, waits_on=(parent.id,))
+        await put_new(backend, 3, held=True, workflow=TaskId.new())
         await put_new(backend, 3, delay=LEASE, unique_key="w", unique_for=LEASE)
         first, second, *_ = await put_new(backend, 4)
         for claim in await hand.claim(2):

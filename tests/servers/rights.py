@@ -13,7 +13,7 @@ from tests.servers.redis import RedisServer
 SCRIPTS = frozenset(
     {
         "del", "exists", "expire", "get", "hdel", "hget", "hgetall", "hincrby", "hkeys", "hlen", "hmget", "hscan",
-        "hset", "hstrlen", "lrange", "ltrim", "pexpire", "publish", "renamenx", "rpush", "sadd", "scard", "set",
+        "hset", "hstrlen", "lrange", "lrem", "ltrim", "pexpire", "publish", "renamenx", "rpush", "sadd", "scard", "set",
         "sismember", "smembers", "srandmember", "srem", "time", "ttl", "zadd", "zcard", "zmscore", "zrange",
         "zrangebyscore", "zrem", "zremrangebyrank", "zremrangebyscore", "zrevrangebylex", "zunion",
     }

@@ -185,6 +185,21 @@ class Workflows:
         await _run(hand, child.id)
 
     @promise(_NEED)
+    async def test_a_tolerant_message_that_comes_back_is_still_tolerant(self, stage: Stage) -> None:
+        """Also where its parent had failed before it was put, so that its first run began at once."""
+        hand = await stage.hand()
+        parent = await stage.put_one()
+        await hand.settle(Outcome.failure(await hand.claim_one(), ERROR))
+        child = await stage.put_one(waits_on=(parent.id,), tolerant=True)
+        await hand.settle(Outcome.failure(await hand.claim_one(), ERROR))
+        await stage.backend.requeue((parent.id,))
+        await stage.backend.requeue((child.id,))
+        first = await hand.claim_one()
+        assert first.id == parent.id
+        await hand.settle(Outcome.failure(first, ERROR))
+        assert (await hand.claim_one()).id == child.id
+
+    @promise(_NEED)
     async def test_a_delayed_child_waits_for_both(self, stage: Stage) -> None:
         """For its parent and for its moment."""
         parent = await stage.put_one()

@@ -431,6 +431,9 @@ local function renew(entry)
   if store.has(entry, MARK.HELD) then
     store.zset('held')[entry.id] = store.now + HELD_TTL
   end
+  if facts.tolerant then
+    store.mark(entry, MARK.TOLERANT)  -- a first run that went the short way has not noted it
+  end
 end
 
 -- Make failed or cancelled entries PENDING and as good as new, let them wait for what they wait for, and line them up.
@@ -498,6 +501,9 @@ function endings.forget(entries)
     if entry.facts.workflow then
       store.set('parked:' .. entry.facts.workflow)[entry.id] = false
       store.zset('flows')[entry.facts.workflow .. entry.id] = false
+      if store.has(entry, MARK.HELD) then
+        store.command('LREM', 'held:' .. entry.facts.workflow, 1, entry.id)
+      end
     end
     if store.has(entry, MARK.KEEPS) then
       store.set('unparked')[entry.id] = true
