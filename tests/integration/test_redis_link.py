@@ -13,10 +13,12 @@ import warnings
 from collections.abc import Iterator
 
 import pytest
+import uvloop
 
 from reinhardt_tasks.errors import BackendError, BackendFullError, BackendUnavailableError
 from tests.eventually import eventually, eventually_async
 from tests.servers.link import TTL, link_to, linked, patiently, write
+from tests.servers.proxy import Proxy
 from tests.servers.redis import RedisServer
 
 QUICK = 0.3
@@ -263,6 +265,24 @@ async def test_nothing_is_left_open(redis_server):
         del link
         gc.collect()
     assert clients(redis_server) == 0
+
+
+def test_request_in_the_moment_of_a_loss_is_told_so_on_uvloop_too(redis_server):
+    """That loop refuses to write on what it has closed, which asyncio's takes without a word."""
+
+    async def call_all_the_time() -> list[object]:
+        async with linked(redis_server.url(port=proxy.port)) as link:
+            calls = []
+            for number in range(100):
+                calls.append(asyncio.create_task(fate(link.command("PING"))))
+                if number % 20 == 10:
+                    proxy.reset()
+                await asyncio.sleep(0)
+            return await asyncio.gather(*calls)
+
+    with Proxy(redis_server.port) as proxy, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        answers = runner.run(call_all_the_time())
+    assert {type(answer) for answer in answers} == {bytes, BackendUnavailableError}
 
 
 # The server is another ------------------------------------------------------------------------------------------------

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from reinhardt_tasks.backends.redis.connection import Wire
 from reinhardt_tasks.errors import BackendUnavailableError
 from tests.eventually import eventually_async
 from tests.servers.certificates import Authority, Certificate
@@ -121,8 +120,9 @@ async def test_oldest_protocol_can_be_raised(server, authority):
     """`ssl_min_version=1.3` takes nothing older."""
     it, _ = server
     async with linked(url(server, ssl_ca_certs=authority.certificate, ssl_min_version="1.3")) as link:
-        wire: Wire = link._lane._wire  # type: ignore[union-attr] # noqa: SLF001 - to see what was agreed on
-        assert wire.writer.get_extra_info("ssl_object").version() == "TLSv1.3"
+        writer = link._lane._wire._writer  # type: ignore[union-attr] # noqa: SLF001 - to see what was agreed on
+        assert writer is not None
+        assert writer.get_extra_info("ssl_object").version() == "TLSv1.3"
     it.call("CONFIG", "SET", "tls-protocols", "TLSv1.2")
     try:
         await refused(url(server, ssl_ca_certs=authority.certificate, ssl_min_version="1.3"), "cannot be reached")

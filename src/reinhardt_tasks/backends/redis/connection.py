@@ -58,12 +58,12 @@ class _Door:
 
     _writer: asyncio.StreamWriter | None
 
-    @property
-    def writer(self) -> asyncio.StreamWriter:
-        """Where to write without waiting. Only while it is connected."""
+    def write(self, request: bytes) -> None:
+        """Write without waiting. On a connection that was just lost it goes nowhere: whoever reads is told."""
         if self._writer is None:
             raise ConnectionError("not connected")
-        return self._writer
+        if not self._writer.is_closing():  # uvloop refuses to write on what it has closed
+            self._writer.write(request)
 
     def abort(self) -> None:
         """Close it without waiting. Whoever reads is told."""
@@ -99,13 +99,20 @@ async def opened(address: Address, credentials: Credentials, *, timeout: float) 
     wire = _made(address, credentials, timeout)
     try:
         async with asyncio.timeout(timeout):
-            await wire.connect()  # type: ignore[no-untyped-call]
+            await _connect(wire)
             with contextlib.suppress(ResponseError):
                 await ask(wire, "CLIENT", "SETNAME", CLIENT_NAME)
     except BaseException:
         await shut(wire)
         raise
     return wire
+
+
+async def _connect(wire: Wire) -> None:
+    try:
+        await wire.connect()  # type: ignore[no-untyped-call]
+    except RuntimeError as error:  # uvloop's, for a write of redis-py's on what was just lost
+        raise ConnectionError(str(error)) from error
 
 
 async def greeted(wire: Wire) -> Hello:
@@ -123,7 +130,7 @@ async def greeted(wire: Wire) -> Hello:
 
 async def ask(wire: Wire, *parts: Part) -> Any:
     """The reply to one command on a connection that nobody else uses."""
-    wire.writer.write(packed(parts))
+    wire.write(packed(parts))
     return await wire.read_response()
 
 

@@ -41,7 +41,6 @@ class Lane:
         self.loop = asyncio.get_running_loop()
         self.ended = False
         self._wire = wire
-        self._writer = wire.writer
         self._place = place
         self._copies = copies
         self._timeout = timeout + (2 * copies.timeout if copies.wanted else 0.0)
@@ -110,7 +109,7 @@ class Lane:
     def _write(self) -> None:
         """Write what was sent. The first request of a round of the loop goes at once, so that the server can begin."""
         if self._outgoing:
-            self._writer.write(b"".join(self._outgoing))
+            self._wire.write(b"".join(self._outgoing))
             self._outgoing.clear()
 
     def _flush_soon(self) -> None:

@@ -128,7 +128,7 @@ class Listener:
     async def _hear_once(self) -> None:
         met = await self._meet()
         try:
-            met.wire.writer.write(packed((b"SUBSCRIBE", self.channel)))
+            met.wire.write(packed((b"SUBSCRIBE", self.channel)))
             async with asyncio.timeout(self._timeout):
                 await met.wire.read_response()
             self._wire, self._address = met.wire, met.address
@@ -144,7 +144,7 @@ class Listener:
         try:
             return await _read(wire, _SILENCE)
         except TimeoutError:
-            wire.writer.write(packed((b"PING",)))
+            wire.write(packed((b"PING",)))
             return await _read(wire, self._timeout)
 
     def _wake(self, word: list[bytes]) -> None:
