@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -40,7 +40,7 @@ class Load:
         """What may have arrived or not."""
 
     @contextlib.asynccontextmanager
-    async def running(self) -> AsyncIterator[Load]:
+    async def running(self) -> AsyncGenerator[Load]:
         """On for as long as the block; when it is left, every enqueue has ended."""
         task = asyncio.create_task(self._run())
         try:
@@ -103,7 +103,7 @@ def assert_none_begun_after_success(place: Site, records: Sequence[Record], *sta
 
 
 @contextlib.contextmanager
-def busy_at_most(share: float, pid: int) -> Iterator[None]:
+def busy_at_most(share: float, pid: int) -> Generator[None]:
     """Fails where the process keeps more than this share of a core busy during the block."""
     began, spent = time.monotonic(), _cpu_seconds(pid)
     yield
