@@ -4,7 +4,7 @@
 
 BIN := .venv/bin
 ARGS ?=
-JOBS ?= 2
+JOBS ?= 4
 TYPED := $(wildcard src tests/typing tests/house tests/conftest.py)
 
 help: ## List these targets
@@ -14,7 +14,7 @@ help: ## List these targets
 demo: venv ## Index this Python's own library with a real worker (ARGS=--kill kills it half-way)
 	@$(BIN)/reinhardt-tasks demo $(ARGS)
 
-test: venv ## Run the tests (ARGS='tests/unit -k retry' picks some; JOBS=4 for more processes)
+test: venv ## Run the tests (ARGS='tests/unit -k retry' picks some; JOBS=8 for more processes)
 	@scripts/servers
 	@$(BIN)/pytest --numprocesses $(JOBS) --dist loadgroup --ignore=tests/chaos $(ARGS)
 
