@@ -62,7 +62,10 @@ def test_the_next_firings_are_told(cli: Shell) -> None:
 def test_a_scheduler_fires_what_was_added_and_a_worker_runs_it(cli: Shell) -> None:
     """The list then tells how it ended."""
     added(cli, "tick", "--every", "1s", "--missed", "all", "--overlap", "skip", "--jitter", "0")
-    with cli.started("scheduler", "app:queue") as scheduler, cli.started("worker", "app:queue") as worker:
+    with (
+        cli.started("scheduler", "app:queue") as scheduler,
+        cli.started("worker", "app:queue", "--no-scheduler") as worker,
+    ):
         for _ in range(200):
             (found,) = cli("schedules", "list", *URL, "--json").document["schedules"]
             if found["last_status"] == "success":
