@@ -29,21 +29,29 @@ from tests.workshop import FlakyBackend, awaited
 WORKER = "one"
 
 
+class Elsewhere(FlakyBackend):
+    """As if another process served it."""
+
+    remote = True
+
+
 class Crew:
     """An exchanger with its slots, as worker "one" of a backend with faults; beats and care are the test's.
 
-    `counted(number)` counts its runs, `held_up()` waits for the `gate`.
+    `counted(number)` counts its runs, `held_up()` waits for the `gate`. `in_line` notes how many messages stood in line
+    at each exchange.
     """
 
-    def __init__(self, *, slots: int, poll_interval: float = 0.05, **settings: Any) -> None:
+    def __init__(self, *, slots: int, poll_interval: float = 0.05, remote: bool = False, **settings: Any) -> None:
         self.clock = StillClock()
-        self.backend = FlakyBackend(clock=self.clock)
+        self.backend = Elsewhere(clock=self.clock) if remote else FlakyBackend(clock=self.clock)
         self.faults = self.backend.faults
         self.queue = TaskQueue(self.backend)
         self.runs: Counter[int] = Counter()
         self.gate = asyncio.Event()
         self.orders: list[Orders] = []
         self.reports: list[Report] = []
+        self.in_line: list[int] = []
         self._define_tasks(self.runs, self.gate)
         self.runner = Runner(self.queue, values={})
         self.slots = Slots(slots, self.runner, self._on_outcome)
@@ -54,12 +62,16 @@ class Crew:
             queues=settings.get("queues"),
             poll_interval=poll_interval,
             prefetch=settings.get("prefetch"),
-            reports=lambda: self.reports,
+            reports=self._reports,
             on_orders=self.orders.append,
         )
 
     def _on_outcome(self, outcome: Outcome) -> None:
         self.exchanger.add(outcome)
+
+    def _reports(self) -> list[Report]:
+        self.in_line.append(len(self.slots.waiting))
+        return self.reports
 
     def _define_tasks(self, runs: Counter[int], gate: asyncio.Event) -> None:
         @self.queue.task
@@ -123,6 +135,33 @@ async def test_outcomes_leave_with_the_call_that_claims_the_next():
         assert {record.status for record in await here.records(ids)} == {TaskStatus.SUCCESS}
         assert len([1 for outcomes, want, _ in here.faults.exchanges if outcomes and want]) >= 4
         assert here.exchanger.ended == 10
+
+
+@pytest.mark.parametrize("remote", [True, False])
+async def test_a_backend_elsewhere_is_told_while_work_goes_on(remote):
+    """It serves one share while the next is run. One in this process is told when the line is empty."""
+    async with crew(slots=1, prefetch=20, poll_interval=60, remote=remote) as here:
+        await here.enqueue(*range(300))
+        await here.all_done(300)
+        with_others_in_line = sum(bool(count) for count in here.in_line)
+        assert (with_others_in_line > len(here.in_line) / 2) is remote
+        assert here.faults.most_held <= 21
+
+
+async def test_an_exchange_that_failed_is_repeated_whatever_stands_in_line():
+    """Its outcomes are waited for, and claims may have been lost with its answer."""
+    async with crew(slots=1, prefetch=4, poll_interval=60) as here:
+
+        @here.queue.task
+        async def cutting() -> None:
+            here.faults.refuse["exchange"] = 1
+
+        handle = await cutting.enqueue()
+        await here.queue.enqueue_many(here.held_up.message() for _ in range(4))
+        here.exchanger.flush()
+        assert await handle.result(timeout=20) is None
+        assert here.faults.refuse["exchange"] == 0
+        assert (here.slots.busy, len(here.slots.waiting)) == (1, 3)
 
 
 async def test_more_outcomes_than_a_batch_go_in_several():

@@ -113,6 +113,41 @@ async def test_long_work_lets_the_loop_go_on():
         assert longest < 0.1
 
 
+async def _most_in_a_round(here: Place, count: int, *, before: int = 0) -> int:
+    """The most messages that ended in one round of the loop, from `before` until `count` have ended."""
+    most = 0
+    while len(here.outcomes) < count:
+        await asyncio.sleep(0)
+        most, before = max(most, len(here.outcomes) - before), len(here.outcomes)
+    return most
+
+
+async def _blocking() -> None:
+    """Keeps the thread for a millisecond, as work does that waits for nothing."""
+    time.sleep(0.001)  # noqa: ASYNC251 - the loop is to be held up
+
+
+async def test_slots_that_are_awake_share_one_turn():
+    """However many they are, the loop goes round after a few milliseconds of their work."""
+    async with place(20) as here:
+        gate = asyncio.Event()
+        waiting, blocking = here.task(_waiting_for(gate)), here.task(_blocking)
+        here.feed(*(waiting.message() for _ in range(20)))
+        await eventually_async(lambda: here.slots.busy == 20)
+        here.feed(*(blocking.message() for _ in range(100)))
+        gate.set()  # all of them go on in one round, and then take what stands in line
+        assert await _most_in_a_round(here, 120, before=20) < 12
+
+
+async def test_an_answer_that_is_expected_does_not_wait_for_the_slots():
+    """The loop goes round after each message that takes longer than the shortest of turns."""
+    async with place(1) as here:
+        blocking = here.task(_blocking)
+        here.feed(*(blocking.message() for _ in range(30)))
+        with here.slots.expecting():
+            assert await _most_in_a_round(here, 30) == 1
+
+
 async def test_what_stands_in_line_can_be_taken_back():
     """What runs stays."""
     async with place(1) as here:

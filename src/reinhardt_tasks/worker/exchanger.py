@@ -8,6 +8,7 @@ answer is lost is repeated with what is held, so that nothing is settled twice a
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -56,6 +57,7 @@ class Exchanger:
         self._sending: list[Outcome] = []
         self._untold: dict[tuple[TaskId, int], Report] = {}
         self._finished = 0
+        self._enough = self._share()
         self._sequence = 0
         self._claimable = True
         self._looking = True
@@ -82,6 +84,9 @@ class Exchanger:
         self.ended += 1
         if not self._slots.waiting:
             self._kick.set()
+        elif len(self._outcomes) == self._enough:
+            self._kick.set()
+            self._slots.end_turn()
         elif self._flush_timer is None:
             self._flush_timer = asyncio.get_running_loop().call_later(_FLUSH_AFTER, self.flush)
 
@@ -163,11 +168,21 @@ class Exchanger:
         finished, self._finished = self._finished, 0
         busy = self._slots.held > 0 or bool(outcomes)
         self._allowance.measure(finished, time.monotonic(), busy=busy)
+        self._enough = self._share()
         self._sequence += 1
         self._untold.update(((report.id, report.number), report) for report in self._reports())
+        with self._slots.expecting() if self._backend.remote else contextlib.nullcontext():
+            answer = await self._answer(outcomes, want)
+        self._unsure = False
+        self._sending = []
+        self._untold.clear()
+        self._accept(answer, outcomes, want)
+
+    async def _answer(self, outcomes: Sequence[Outcome], want: int) -> Exchange:
+        """What the backend says. Until that is here this worker is unsure of what it holds."""
         held = self.held_ids() if self._unsure else None
-        self._unsure = True  # until the answer is here, whatever interrupts the call
-        answer = await self._backend.exchange(
+        self._unsure = True
+        return await self._backend.exchange(
             self._worker,
             outcomes,
             want=want,
@@ -176,10 +191,6 @@ class Exchanger:
             reports=tuple(self._untold.values()),
             held=held,
         )
-        self._unsure = False
-        self._sending = []
-        self._untold.clear()
-        self._accept(answer, outcomes, want)
 
     def held_ids(self) -> set[TaskId]:
         """Every message this worker knows to be under its name when what is being sent is settled.
@@ -194,20 +205,22 @@ class Exchanger:
     # Decisions -------------------------------------------------------------------------------------------------------
 
     def _due(self) -> bool:
-        """Whether an exchange is worth its round trip now."""
-        if self._flush:
+        """Whether an exchange is worth its round trip now. One that failed is repeated, whatever stands in line."""
+        if self._flush or self._unsure:
             return True
-        if len(self._slots.waiting) > self._low_water():
-            return False
-        return bool(self._outcomes or self._sending) or (self._claimable and self._want() > 0)
+        if self._slots.waiting:
+            return len(self._outcomes) >= self._enough
+        return bool(self._outcomes) or (self._claimable and self._want() > 0)
 
-    def _low_water(self) -> int:
-        """How many claims may be left in line when the next exchange starts.
+    def _share(self) -> int:
+        """How many outcomes are worth an exchange while more messages stand in line.
 
-        Where another process serves it, work goes on meanwhile. Where this one does (SQLite), both would only fight for
-        the interpreter, so the line is emptied first.
+        A third of what may be held: where another process serves the exchange, that works on one third while this one
+        runs the next, and has the last in line. Where this one does (SQLite), both would only fight for the
+        interpreter, so the line is emptied first.
         """
-        return self._allowance.size // 2 if self._backend.remote else 0
+        most = self._slots.size + self._allowance.size
+        return max(1, most // 3) if self._backend.remote else MAX_BATCH
 
     def _want(self) -> int:
         if not self.claiming:

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
 from typing import Final
 
 from reinhardt_tasks.failure import judge
@@ -20,7 +20,11 @@ from reinhardt_tasks.runner import Runner
 log = logging.getLogger("reinhardt_tasks.worker")
 
 _TURN: Final = 0.004
-"""Seconds of uninterrupted work after which a slot lets the event loop look after everything else."""
+"""Seconds of uninterrupted work after which the slots let the event loop look after everything else."""
+_SHORT_TURN: Final = 0.0005
+_ROUNDS: Final = 3
+"""The same while an answer is expected; then the loop goes round so often, as bytes that have come are an answer only
+after that many."""
 _WAKE_AT_ONCE: Final = 2
 _CLOSING: Final = 1.0
 """Seconds that running tasks are given to end when the slots are closed."""
@@ -44,7 +48,10 @@ class Slots:
         self._on_outcome = on_outcome
         self._idle: deque[asyncio.Future[None]] = deque()
         self._waking = 0
+        self._turn = 0
         self._turn_ends = 0.0
+        self._pausing = 0
+        self._expecting = False
         self._tasks: list[asyncio.Task[None]] = []
         self._owner: asyncio.Task[object] | None = None
         self._closing = False
@@ -79,6 +86,20 @@ class Slots:
     def running_ids(self) -> list[TaskId]:
         """The messages whose tasks are running under a claim that is still this worker's, as far as it knows."""
         return [run.claim.id for run in self._runner.running if not run.disowned]
+
+    @contextlib.contextmanager
+    def expecting(self) -> Generator[None]:
+        """While an answer is expected, which is not to wait for the slots."""
+        self._expecting = True
+        self.end_turn()
+        try:
+            yield
+        finally:
+            self._expecting = False
+
+    def end_turn(self) -> None:
+        """Let the loop go round when the message that runs now has ended."""
+        self._turn_ends = 0.0
 
     @property
     def held(self) -> int:
@@ -138,8 +159,25 @@ class Slots:
             if me.cancelling():
                 raise asyncio.CancelledError
             if time.monotonic() >= self._turn_ends:
+                await self._give_way()
+
+    async def _give_way(self) -> None:
+        """Let the loop go round. The first slot to come back begins the next turn of all that are awake.
+
+        One that finds that others have used that up already, without waiting for anything, is not needed for now.
+        """
+        turn = self._turn
+        self._pausing += 1
+        try:
+            for _ in range(_ROUNDS if self._expecting else 1):
                 await asyncio.sleep(0)
-                self._turn_ends = time.monotonic() + _TURN
+        finally:
+            self._pausing -= 1
+        if self._turn == turn:
+            self._turn += 1
+            self._turn_ends = time.monotonic() + (_SHORT_TURN if self._expecting else _TURN)
+        elif self._pausing and time.monotonic() >= self._turn_ends:
+            await self._sleep()
 
     @property
     def _is_ending(self) -> bool:
