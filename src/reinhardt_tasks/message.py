@@ -30,8 +30,11 @@ MAX_ERROR_TEXT: Final = 64 * 1024
 class Envelope(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """The immutable wire form of a message: what a worker needs to run it. Short keys; unknown ones are tolerated.
 
-    `a` holds the encoded arguments, `t` the time limit in seconds (None: the task's own, 0: none), `h` the headers,
-    `w` the workflow inputs (parameter name → id of the message whose result fills it; "" is the first parameter).
+    `a` holds the encoded arguments, `t` the time limit in seconds (None: the task's own, 0: none), `h` the headers.
+
+    In a workflow, `w` says what fills parameters that `a` leaves out (parameter → an expression, see
+    `workflow.expression`), `o` names what the message waits for besides, `s` is the step's name, and `f` the whole
+    workflow's, in the message that ends it.
     """
 
     i: bytes
@@ -41,7 +44,10 @@ class Envelope(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     p: int = 5
     t: float | None = None
     h: dict[str, str] | None = None
-    w: dict[str, list[bytes] | bytes] | None = None
+    w: dict[str, Any] | None = None
+    o: list[bytes] | None = None
+    s: str | None = None
+    f: str | None = None
     v: int = ENVELOPE_VERSION
 
 
