@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -175,19 +176,26 @@ async def test_many_may_open_an_empty_database_at_once(url):
     await asyncio.gather(*(backend.close() for backend in backends))
 
 
-async def test_a_migration_that_was_killed_is_made_whole_by_the_next(server, database, url):
-    """Whenever it is killed: what it did is undone with it."""
-    for number in range(20):
-        backend = PostgresBackend(url)
-        opening = asyncio.create_task(backend.open())
-        await asyncio.sleep(0.002 * number)
+async def test_a_migration_that_was_killed_fifty_times_is_made_whole_by_the_next(server, database, url):
+    """At whatever point each time: what it did is undone with it. After one that was quicker, other tables follow."""
+    began = time.monotonic()
+    await PostgresBackend(url).migrate()
+    duration, prefixes, killed = time.monotonic() - began, ["p0_"], 0
+    while killed < 50:
+        migrating = asyncio.create_task(PostgresBackend(url, table_prefix=prefixes[-1]).migrate())
+        await asyncio.sleep(random.uniform(0.0, duration))  # noqa: S311 - chaos
         await asyncio.to_thread(_terminate, server, database)
-        await asyncio.gather(opening, return_exceptions=True)
-        await backend.close()
-    async with PostgresBackend(url) as backend:
-        put = message()
-        await backend.put((put,))
-        assert (await backend.get((put.id,)))[0] is not None
+        (ended,) = await asyncio.gather(migrating, return_exceptions=True)
+        if isinstance(ended, BackendUnavailableError):
+            killed += 1
+        else:
+            assert isinstance(ended, schema.Versions)
+            prefixes.append(f"p{len(prefixes)}_")
+    for prefix in prefixes:
+        async with PostgresBackend(url, table_prefix=prefix) as backend:
+            put = message()
+            await backend.put((put,))
+            assert (await backend.get((put.id,)))[0] is not None
 
 
 async def test_tables_of_two_prefixes_know_nothing_of_each_other(url):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Collection, Mapping, Sequence
 from typing import ClassVar
@@ -12,6 +13,7 @@ import msgspec
 from reinhardt_tasks.backends.postgres import check, exchange, puts, read, schema
 from reinhardt_tasks.backends.postgres.arrays import Blobs, Integers, Texts, Uuids
 from reinhardt_tasks.backends.postgres.bell import ANY_QUEUE, ENDS, SCHEDULES, queue, worker
+from reinhardt_tasks.backends.postgres.elders import Watchman
 from reinhardt_tasks.backends.postgres.engine import LONG
 from reinhardt_tasks.backends.postgres.exchange import Answer, Heard, Turn
 from reinhardt_tasks.backends.postgres.faults import NAME, is_data_error
@@ -20,7 +22,7 @@ from reinhardt_tasks.backends.postgres.ondatabase import OnDatabase
 from reinhardt_tasks.backends.postgres.place import Options
 from reinhardt_tasks.backends.postgres.watch import Glance, Patience
 from reinhardt_tasks.contract import MAX_BATCH, TaskBackend
-from reinhardt_tasks.errors import BackendTaskNotFoundError, TransitionError
+from reinhardt_tasks.errors import BackendError, BackendTaskNotFoundError, TransitionError
 from reinhardt_tasks.identity import TaskId
 from reinhardt_tasks.message import (
     AnyMessage,
@@ -71,6 +73,7 @@ class PostgresBackend(OnDatabase, TaskBackend):
         )
         OnDatabase.__init__(self, url, options)
         self._heard: dict[str, Heard] = {}
+        self._watchman = Watchman()
 
     @classmethod
     def from_url(cls, url: str) -> PostgresBackend:
@@ -211,12 +214,14 @@ class PostgresBackend(OnDatabase, TaskBackend):
                 await patience.sleep(ring, until=glance.moment)
 
     async def sweep(self) -> Swept:
-        """See TaskBackend.sweep."""
+        """See TaskBackend.sweep. Also tells the log of transactions that stay open."""
         engine = self._open_engine
         ((suspected, rescued, poisoned, promoted, cancelled, expired, deleted, rings),) = await engine.call(
             "sweep", [engine.calm], timeout=LONG
         )
         self._ring(rings, ends=bool(poisoned or cancelled or rescued))
+        with contextlib.suppress(BackendError):  # what was swept is swept
+            await self._watchman.look(engine)
         return Swept(
             suspected=suspected,
             rescued=rescued,

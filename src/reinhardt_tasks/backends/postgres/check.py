@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from reinhardt_tasks.backends.postgres.elders import elders
 from reinhardt_tasks.backends.postgres.engine import Engine
 from reinhardt_tasks.backends.postgres.place import Place
 
@@ -12,13 +13,6 @@ _FACTS: Final = """
 SELECT current_setting('server_version'), current_setting('fsync'), current_setting('synchronous_commit'),
     pg_total_relation_size('{T}messages'), pg_total_relation_size('{T}ended'),
     (SELECT n_dead_tup FROM pg_stat_user_tables WHERE relid = '{T}messages'::regclass)
-"""
-_OLDEST: Final = """
-SELECT pid, usename, application_name, extract(epoch FROM clock_timestamp() - xact_start)::float8
-FROM pg_stat_activity
-WHERE datname = current_database() AND xact_start < clock_timestamp() - interval '60 seconds'
-    AND (backend_xmin IS NOT NULL OR backend_xid IS NOT NULL)
-ORDER BY xact_start LIMIT 1
 """
 
 
@@ -41,9 +35,9 @@ async def facts(engine: Engine, place: Place) -> Mapping[str, str]:
         told["warning synchronous_commit"] = (
             "the last messages before a crash may be lost. Set synchronous_commit = on."
         )
-    for pid, user, program, age in await engine.query(_OLDEST):
+    for elder in (await elders(engine))[:1]:
         told["warning transaction"] = (
-            f"session {pid} of {user} ({program}) has had a transaction open for {age:.0f} s; until it ends no dead "
-            f"rows are removed and claims grow slow. End it, or: SELECT pg_terminate_backend({pid});"
+            f"session {elder.pid} of {elder.user} ({elder.program}) has had a transaction open for {elder.age:.0f} s; "
+            f"until it ends no dead rows are removed and claims grow slow. End it, or: {elder.cure};"
         )
     return told

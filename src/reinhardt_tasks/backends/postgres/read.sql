@@ -88,6 +88,17 @@ SELECT name, spec, last_due, paused, version FROM {T}schedules ORDER BY name
 -- The counter of changes of schedules.
 SELECT schedules FROM {T}counters
 
+-- name: elders
+-- The sessions of others whose transaction is older than $1 seconds and keeps dead rows from being removed, the oldest
+-- first, as (pid, when it began, user, program, state, age). NULL or missing is what this user may not see.
+SELECT pid, extract(epoch FROM xact_start)::float8, usename::text, application_name, state,
+    extract(epoch FROM clock_timestamp() - xact_start)::float8
+FROM pg_stat_activity
+WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()
+    AND xact_start < clock_timestamp() - make_interval(secs => $1::float8)
+    AND (backend_xmin IS NOT NULL OR backend_xid IS NOT NULL)
+ORDER BY xact_start
+
 -- name: result_read
 -- What is kept under the id $1.
 SELECT payload FROM {T}results WHERE id = $1 AND expires_at > {NOW}
