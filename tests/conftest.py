@@ -6,7 +6,7 @@ import pytest
 from hypothesis import settings
 
 from reinhardt_tasks.testing.plugin import pytest_pyfunc_call
-from tests.servers import postgres
+from tests.servers import postgres, rabbitmq
 from tests.servers.redis import SharedRedis, close_shared, shared
 
 __all__ = ["pytest_pyfunc_call"]  # the hook that users load as a plugin
@@ -26,3 +26,4 @@ def pytest_unconfigure() -> None:
     """End what the tests shared."""
     close_shared()
     postgres.close_shared()
+    rabbitmq.close_shared()

@@ -8,7 +8,7 @@ import pytest
 
 from tests.house.bare import Bare
 
-ALL = "redis-server libfaketime postgresql pgbouncer"
+ALL = "redis-server libfaketime postgresql pgbouncer rabbitmq-server"
 INSTALLS = """
 echo "$*" >>"$BARE/log"
 case "$1" in
@@ -37,6 +37,9 @@ class BareOfServers(Bare):
         (self.directory / "usr/sbin/pgbouncer").touch(0o755)
         self.clock.parent.mkdir(parents=True)
         self.clock.touch()
+        rabbitmq = self.directory / "usr/lib/rabbitmq/bin"
+        rabbitmq.mkdir(parents=True)
+        (rabbitmq / "rabbitmq-server").touch(0o755)
 
     def has_postgres(self) -> None:
         """Put PostgreSQL there."""
@@ -82,7 +85,7 @@ def test_only_what_is_missing_is_installed(bare: BareOfServers) -> None:
     bare.command("id", "echo 0")
     (bare.directory / "lists").touch()
     assert bare.make()[0] == 0
-    assert bare.told_apt == ["install -y libfaketime pgbouncer"]
+    assert bare.told_apt == ["install -y libfaketime pgbouncer rabbitmq-server"]
 
 
 def test_a_sudo_that_asks_for_no_password_installs_too(bare: BareOfServers) -> None:
@@ -122,7 +125,11 @@ def test_a_server_that_is_named_is_enough(bare: BareOfServers) -> None:
     bare.command("id", "echo 0")
     (bare.directory / "lists").touch()
     redis, postgres = {"REINHARDT_TEST_REDIS_URL": "redis://x"}, {"REINHARDT_TEST_POSTGRES_URL": "postgresql://x"}
-    assert bare.make(**redis, **postgres) == (0, "")
+    rabbitmq = {"REINHARDT_TEST_AMQP_URL": "amqp://x"}
+    assert bare.make(**redis, **postgres, **rabbitmq) == (0, "")
     assert bare.told_apt == []
-    assert bare.make(**redis)[0] == bare.make(**postgres)[0] == 0
-    assert bare.told_apt == ["install -y libfaketime postgresql pgbouncer", "install -y redis-server libfaketime"]
+    assert bare.make(**redis, **rabbitmq)[0] == bare.make(**postgres)[0] == 0
+    assert bare.told_apt == [
+        "install -y libfaketime postgresql pgbouncer",
+        "install -y redis-server libfaketime rabbitmq-server",
+    ]

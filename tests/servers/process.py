@@ -63,7 +63,7 @@ class ServerProcess:
             self._process = self._popen()
             if not wait or self._begins():
                 return
-            if chosen or "Address already in use" not in self.log.read_text():
+            if chosen or "address already in use" not in self.log.read_text().lower():
                 break
         raise AssertionError(f"{self.command()[0]} ended with {self._process and self._process.poll()}:\n{self.tail()}")
 
