@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 from typer.main import get_command
 
-from reinhardt_tasks.cli import operating, reading, schedules_operating, schedules_reading
+from reinhardt_tasks.cli import operating, reading, schedules_operating, schedules_reading, workflow_reading
 from reinhardt_tasks.cli.check import check
 from reinhardt_tasks.cli.demo_command import demo
 from reinhardt_tasks.cli.enqueue import enqueue
@@ -62,6 +62,9 @@ _SCHEDULE_COMMANDS: Mapping[str, Mapping[str, Callable[..., None]]] = {
 }
 """The commands of `schedules`."""
 
+_WORKFLOW_COMMANDS: Mapping[str, Mapping[str, Callable[..., None]]] = {"Look": {"show": workflow_reading.show}}
+"""The commands of `workflow`."""
+
 app = typer.Typer(
     name=NAME,
     add_completion=False,
@@ -69,6 +72,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 schedules = typer.Typer(rich_markup_mode="markdown")
+workflow = typer.Typer(rich_markup_mode="markdown")
 
 
 def _enter(place: typer.Typer, groups: Mapping[str, Mapping[str, Callable[..., None]]]) -> None:
@@ -81,9 +85,11 @@ def _enter(place: typer.Typer, groups: Mapping[str, Mapping[str, Callable[..., N
 
 _enter(app, _COMMANDS)
 _enter(schedules, _SCHEDULE_COMMANDS)
+_enter(workflow, _WORKFLOW_COMMANDS)
 app.add_typer(
     schedules, name="schedules", rich_help_panel="Act", help="Look at schedules, add and change them, try them out."
 )
+app.add_typer(workflow, name="workflow", rich_help_panel="Look", help="Look at chains, groups and graphs.")
 
 
 def _print_version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it so

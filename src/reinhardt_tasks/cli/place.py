@@ -105,6 +105,11 @@ def refuse_inside(url: str) -> None:
         )
 
 
+def queue_at(place: Place) -> TaskQueue:
+    """The application's queue, or one without tasks where only a URL is known."""
+    return TaskQueue(place.connect()) if place.queue is None else place.queue
+
+
 def work_at(place: Place, work: Callable[[TaskBackend], Awaitable[T]]) -> T:
     """What `work` answers, given the place's open backend."""
 

@@ -19,12 +19,11 @@ from rich.text import Text
 
 from reinhardt_tasks.cli.documents import Document
 from reinhardt_tasks.cli.options import Json, Target, Url
-from reinhardt_tasks.cli.place import find_place
+from reinhardt_tasks.cli.place import find_place, queue_at
 from reinhardt_tasks.cli.screen import print_error, print_json, print_wide
 from reinhardt_tasks.cli.tables import facts_table, status_text, table
 from reinhardt_tasks.cli.text import ago, cell, cut, duration, moment, shortened
 from reinhardt_tasks.errors import TaskError
-from reinhardt_tasks.queue import TaskQueue
 from reinhardt_tasks.retry import seconds
 from reinhardt_tasks.schedule import Policy, firings
 from reinhardt_tasks.scheduler import ScheduleInfo, Scheduler
@@ -38,8 +37,7 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of a schedule.",
 
 def schedules_at(target: str | None, url: str | None, work: Callable[[Scheduler], Awaitable[T]]) -> T:
     """What `work` answers, given a scheduler for the schedules of TARGET's queue or of a URL."""
-    place = find_place(target, url)
-    queue = TaskQueue(place.connect()) if place.queue is None else place.queue
+    queue = queue_at(find_place(target, url))
 
     async def go() -> T:
         async with queue:

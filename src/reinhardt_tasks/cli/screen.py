@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterable
 
 from rich.console import Console, RenderableType
 from rich.text import Text
@@ -41,6 +42,11 @@ def print_wide(value: RenderableType) -> None:
     with screen.capture() as captured:
         screen.print(value)
     sys.stdout.write("".join(f"{line.rstrip()}\n" for line in captured.get().splitlines()))
+
+
+def print_lines(lines: Iterable[Text]) -> None:
+    """Print lines as they are; who makes them has fitted them to the width of `console()`."""
+    console().print(Text("\n").join(lines), soft_wrap=True)
 
 
 def print_json(document: object) -> None:

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Final
 
 import msgspec
 
 from reinhardt_tasks.status import TaskStatus
 
 Counts = Mapping[TaskStatus, int]
+SIGNS: Final = {
+    TaskStatus.PENDING: "○",
+    TaskStatus.RUNNING: "▸",
+    TaskStatus.RETRY: "↻",
+    TaskStatus.SUCCESS: "✓",
+    TaskStatus.FAILURE: "✗",
+    TaskStatus.CANCELLED: "⊘",
+}
+"""What a status looks like where there is no colour."""
 
 
 class Node(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,8 +10,7 @@ from xml.sax.saxutils import escape
 from reinhardt_tasks.picture.folding import folded
 from reinhardt_tasks.picture.graph import Graph
 from reinhardt_tasks.picture.layout import Layout, Place, laid_out
-from reinhardt_tasks.picture.node import Fold, Node, Shown, counted, counts_text
-from reinhardt_tasks.status import TaskStatus
+from reinhardt_tasks.picture.node import SIGNS, Fold, Node, Shown, counted, counts_text
 
 _BOX = (184, 46)
 """Width and height of a box, in pixels, as all lengths here."""
@@ -21,14 +20,6 @@ _WIDE = 1_200
 """A drawing goes from left to right up to this width; a longer one from top to bottom."""
 _LETTERS, _SMALL_LETTERS = 16, 22
 """Letters that fit on the two lines of a box."""
-_SIGNS = {
-    TaskStatus.PENDING: "○",
-    TaskStatus.RUNNING: "▸",
-    TaskStatus.RETRY: "↻",
-    TaskStatus.SUCCESS: "✓",
-    TaskStatus.FAILURE: "✗",
-    TaskStatus.CANCELLED: "⊘",
-}
 
 _TIP = """\
   <defs>
@@ -131,7 +122,7 @@ def _said(node: Shown) -> tuple[str, str, str]:
     if isinstance(node, Fold):
         return "fold", "", counts_text(node.counts)
     under = f"{node.status.value}: {node.note}" if node.note else node.status.value
-    return node.status.value, _SIGNS[node.status], under
+    return node.status.value, SIGNS[node.status], under
 
 
 def _whole(node: Shown) -> str:
