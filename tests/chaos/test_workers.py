@@ -20,6 +20,7 @@ from tests.integration.apps import jobs
 from tests.integration.load import all_records, assert_none_begun_after_success, every
 from tests.integration.site import REDELIVERY, Crew, Site, all_finished, producer, registered, site
 from tests.integration.test_worker_surroundings import Clock
+from tests.servers.postgres import PostgresServer
 from tests.servers.redis import RedisServer
 from tests.workshop import awaited
 
@@ -33,11 +34,15 @@ TWO_PAGES = 4 << 20
 """Bytes: Linux gives memory in pages of 2 MiB where it can. A leak of 10 bytes a message would be twice that."""
 
 
-@pytest.fixture(params=["sqlite", "redis"])
+SERVERS = {"redis": RedisServer, "postgres": PostgresServer}
+
+
+@pytest.fixture(params=["sqlite", *SERVERS])
 def place(request, tmp_path: Path):
     """A store with the workers of one test."""
     with contextlib.ExitStack() as closing:
-        url = closing.enter_context(RedisServer()).url() if request.param == "redis" else None
+        made = SERVERS.get(request.param)
+        url = None if made is None else closing.enter_context(made()).url()
         yield closing.enter_context(site(tmp_path, url))
 
 

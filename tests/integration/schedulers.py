@@ -7,47 +7,55 @@ import contextlib
 import random
 import signal
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 from reinhardt_tasks.contract import MAX_PAGE, TaskBackend
 from reinhardt_tasks.identity import TaskId
 from reinhardt_tasks.message import Record
 from tests.integration.apps import clockwork
+from tests.integration.redis_faults import DURABLE
 from tests.integration.site import Crew, Site, producer, site
+from tests.integration.test_worker_surroundings import Clock
 from tests.servers.postgres import PostgresServer
 from tests.servers.redis import RedisServer
 from tests.workshop import awaited
 
 TARGET = "tests.integration.apps.clockwork:queue"
 BACKENDS = ("sqlite", "redis", "postgres")
-"""The backends on which schedulers are tried; each name is one that `backend_url` knows."""
-_SERVERS: Mapping[str, Callable[[], RedisServer | PostgresServer]] = {"redis": RedisServer, "postgres": PostgresServer}
+"""The backends on which schedulers are tried; each name is one that `tower` knows."""
 LAG = 1.0
 """Seconds after its moment within which a firing is stored while a scheduler lives."""
-
-
-@contextlib.contextmanager
-def backend_url(kind: str, directory: Path) -> Iterator[str]:
-    """The URL of an empty backend, with a server of its own where it takes one."""
-    if kind == "sqlite":
-        yield f"sqlite:///{directory / 'tasks.db'}"
-        return
-    with _SERVERS[kind]() as server:
-        yield server.url()
 
 
 class Tower:
     """Schedulers of one test on one backend."""
 
-    def __init__(self, place: Site, backend: TaskBackend) -> None:
+    def __init__(self, place: Site, backend: TaskBackend, broker: RedisServer | PostgresServer | Clock | None) -> None:
         self.place = place
         self.backend = backend
         self.crews: list[Crew] = []
+        self._broker = broker
+        self._ahead = 0.0
+
+    @property
+    def server(self) -> RedisServer | PostgresServer:
+        """The broker, where it is a server."""
+        assert isinstance(self._broker, RedisServer | PostgresServer)
+        return self._broker
+
+    def advance(self, seconds: float) -> None:
+        """Move the broker's clock; where it has none, that of the schedulers. A tower with a `clock` can do this."""
+        self._ahead += seconds
+        if isinstance(self._broker, Clock):
+            self._broker.shift(self._ahead)
+        else:
+            self.server.advance(seconds)
 
     def start(self, environment: Mapping[str, str] | None = None) -> Crew:
         """One more scheduler."""
-        crew = self.place.run("-m", "reinhardt_tasks", "scheduler", TARGET, environment=environment)
+        own = self._broker.environment if isinstance(self._broker, Clock) else {}
+        crew = self.place.run("-m", "reinhardt_tasks", "scheduler", TARGET, environment={**own, **(environment or {})})
         self.crews.append(crew)
         return crew
 
@@ -123,11 +131,29 @@ def assert_each_second_once(records: list[Record]) -> None:
 
 
 @contextlib.asynccontextmanager
-async def tower(kind: str, directory: Path) -> AsyncIterator[Tower]:
-    """A place for schedulers; they are gone in the end."""
-    with backend_url(kind, directory) as url, site(directory, url) as place:
+async def tower(kind: str, directory: Path, *, clock: bool = False, durable: bool = False) -> AsyncIterator[Tower]:
+    """A place for schedulers; they are gone in the end. With a `clock`, time can be moved there.
+
+    A `durable` one has on disk what it answers for.
+    """
+    with contextlib.ExitStack() as closing:
+        broker = _broker(kind, directory, closing, clock=clock, durable=durable)
+        url = broker.url() if isinstance(broker, RedisServer | PostgresServer) else None
+        place = closing.enter_context(site(directory, url))
         async with producer(clockwork.queue, place) as backend:
-            yield Tower(place, backend)
+            yield Tower(place, backend, broker)
+
+
+def _broker(
+    kind: str, directory: Path, closing: contextlib.ExitStack, *, clock: bool, durable: bool
+) -> RedisServer | PostgresServer | Clock | None:
+    match kind:
+        case "redis":
+            return closing.enter_context(RedisServer(DURABLE if durable else {}, clock=clock))
+        case "postgres":
+            return closing.enter_context(PostgresServer(fsync=durable, clock=clock))
+        case _:
+            return Clock(directory / "clock", 0) if clock else None
 
 
 async def survive(kind: str, directory: Path, *, seconds: float, every: float) -> tuple[list[Record], int]:

@@ -7,25 +7,24 @@ import os
 import signal
 import time
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from reinhardt_tasks.cron import CronSchedule
 from reinhardt_tasks.message import ScheduleRecord
-from reinhardt_tasks.schedule import IntervalSchedule, OnceSchedule, Policy, Schedule
+from reinhardt_tasks.schedule import IntervalSchedule, Missed, OnceSchedule, Policy, Schedule
 from reinhardt_tasks.scheduler import Scheduler
-from reinhardt_tasks.scheduler.spec import encoded, plan_of
+from reinhardt_tasks.scheduler.spec import encoded, firing_id, plan_of
 from reinhardt_tasks.status import TaskStatus
 from tests.integration.apps import clockwork
+from tests.integration.load import patiently
 from tests.integration.schedulers import (
     BACKENDS,
     LAG,
     TARGET,
     Tower,
     assert_each_second_once,
-    dues,
     lags,
     survive,
     tower,
@@ -35,6 +34,9 @@ from tests.workshop import awaited
 
 SLACK = 1.0
 """Seconds a shared machine may stall in the middle of a measurement."""
+POLICIES: tuple[Missed, ...] = ("skip", "once", "all")
+PERIOD = 200
+"""Seconds: after half of it a firing is too late for "skip"."""
 EARLY = 0.005
 """Seconds by which the clocks of two processes may drift apart between two comparisons."""
 backends = pytest.mark.parametrize("kind", BACKENDS)
@@ -75,27 +77,47 @@ async def test_a_change_takes_effect_in_other_processes_within_a_second(kind, tm
 
 @backends
 async def test_missed_firings_follow_the_policy_over_a_stop_and_a_start(kind, tmp_path):
-    """Three seconds without a scheduler: "all" has every second, "once" one for all of those that were missed."""
-    async with tower(kind, tmp_path) as high:
-        crew = high.start()
-        await high.all_working()
-        scheduler = Scheduler(clockwork.queue)
-        await scheduler.add("chime", IntervalSchedule(1), clockwork.chime.message(), missed="once")
-        await high.count("chime", 2)
-        crew.signal(signal.SIGTERM)
-        assert crew.ended() == 0
-        stopped = time.time()
-        await asyncio.sleep(3.0)  # as long as nobody is there
-        high.crews.clear()
-        high.start()
-        await high.count("chime", len(await high.fired("chime")) + 3)
-        ticks = await high.fired("tick")
-        assert_each_second_once(ticks)
-        moments = dues(await high.fired("chime"))
-        gaps = [later - earlier for earlier, later in pairwise(moments)]
-        assert len([gap for gap in gaps if gap > 1]) == 1
-        assert max(gaps) >= 3
-        assert ticks[-1].created_at > stopped
+    """Nobody is there for two and a half periods: "all" has both firings, "once" the later one, "skip" none.
+
+    What is due less than a minute before the next start is fired by each of them.
+    """
+    async with tower(kind, tmp_path, clock=True) as high:
+        begin = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=3)
+        for policy in POLICIES:
+            periodic = IntervalSchedule(PERIOD, start=begin)
+            await Scheduler(clockwork.queue).add(policy, periodic, clockwork.chime.message(), missed=policy)
+        await one_shift(high, begin, {"skip": {0}, "once": {0}, "all": {0}})
+        high.advance(2.5 * PERIOD)
+        await one_shift(high, begin, {"skip": {0}, "once": {0, 2}, "all": {0, 1, 2}})
+        high.advance(0.5 * PERIOD)
+        await one_shift(high, begin, {"skip": {0, 3}, "once": {0, 2, 3}, "all": {0, 1, 2, 3}})
+        assert_each_second_once(await high.fired("tick"))
+
+
+async def one_shift(high: Tower, begin: datetime, expected: dict[Missed, set[int]]) -> None:
+    """A scheduler from its start until so much has been fired in all, and nothing besides when it has stopped."""
+
+    async def look() -> bool:
+        found = await fired_periods(high, begin)
+        return all(found[policy] >= expected[policy] for policy in POLICIES)
+
+    crew = high.start()
+    await awaited(look, timeout=30)
+    crew.signal(signal.SIGTERM)
+    assert crew.ended() == 0
+    assert await fired_periods(high, begin) == expected
+
+
+async def fired_periods(high: Tower, begin: datetime) -> dict[Missed, set[int]]:
+    """Which of the first firings there are, by the policy that is the name of their schedule."""
+    firings = {
+        (policy, number): firing_id(policy, begin.timestamp() + number * PERIOD)
+        for policy in POLICIES
+        for number in range(5)
+    }
+    records = await high.backend.get(list(firings.values()))
+    there = [firing for firing, record in zip(firings, records, strict=True) if record is not None]
+    return {policy: {number for name, number in there if name == policy} for policy in POLICIES}
 
 
 @backends
@@ -130,35 +152,19 @@ async def test_a_clock_that_jumps_while_it_runs_doubles_nothing(tmp_path):
         assert lags(ticks)[0] >= -EARLY
 
 
-async def test_a_broker_that_restarts_while_something_is_due_loses_no_firing(tmp_path):
+@pytest.mark.parametrize("kind", ["redis", "postgres"])
+async def test_a_broker_that_crashes_while_something_is_due_loses_no_firing(kind, tmp_path):
     """The seconds of the outage come when it is back, each once, and the scheduler goes on by itself."""
-    from tests.integration.site import producer, site
-    from tests.servers.redis import RedisServer
-
-    with RedisServer({"appendonly": "yes", "appendfsync": "always"}) as server, site(tmp_path, server.url()) as place:
-        async with producer(clockwork.queue, place) as backend:
-            high = Tower(place, backend)
-            high.start()
-            await high.all_working()
-            await high.count("tick", 2)
-            server.kill()
-            await asyncio.sleep(2.0)  # as long as it is away
-            server.start()
-            ticks = await _after_outage(high)
-            assert_each_second_once(ticks)
-            assert high.working() == high.crews
-
-
-async def _after_outage(high: Tower):
-    async def look():
-        try:
-            found = await high.fired("tick")
-        except Exception:  # noqa: BLE001 - our own connection comes back as well
-            return None
-        await asyncio.sleep(0.05)
-        return found if len(found) >= 7 else None
-
-    return await awaited(look, timeout=30)
+    async with tower(kind, tmp_path, durable=True) as high:
+        high.start()
+        await high.all_working()
+        await high.count("tick", 2)
+        high.server.kill()
+        await asyncio.sleep(2.0)  # as long as it is away
+        high.server.start()
+        ticks = await patiently(lambda: high.count("tick", 7))
+        assert_each_second_once(ticks)
+        assert high.working() == high.crews
 
 
 # Many ----------------------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from reinhardt_tasks.contract import MAX_BATCH, MAX_PAGE
+from reinhardt_tasks.contract import MAX_BATCH
 from reinhardt_tasks.errors import (
     ArgumentError,
     ConfigurationError,
@@ -21,48 +21,28 @@ from reinhardt_tasks.errors import (
     TransitionError,
 )
 from reinhardt_tasks.identity import TaskId
-from reinhardt_tasks.message import DEAD_LETTER_TTL
-from reinhardt_tasks.status import FINISHED, TRANSITIONS, UNFINISHED, TaskStatus
+from reinhardt_tasks.status import TRANSITIONS, TaskStatus
 from reinhardt_tasks.stores import MetadataChange, MetadataStore, TaskMetadata
-from reinhardt_tasks.testing.conformance.bench import LONG, underway
-from reinhardt_tasks.testing.conformance.stores import MetadataBench, StoreStage, promise
+from reinhardt_tasks.testing.conformance.bench import LONG
+from reinhardt_tasks.testing.conformance.metadata_finding import AwaitedRecords, FindingRecords, ForgettingRecords
+from reinhardt_tasks.testing.conformance.metadata_records import Stage, fresh, stored, stored_many
+from reinhardt_tasks.testing.conformance.stores import MetadataBench, promise
 
-_Stage = StoreStage[MetadataStore]
 _Ask = Callable[[], Awaitable[object]]
 _S = TaskStatus
 _WRONG_NAMES = ("", "a b", "a'; DROP TABLE metadata", "{a}", "x" * 201, "a\n", None, 7)
-
-
-def _record(name: str = "conformance.task", **fields: Any) -> TaskMetadata:
-    """A fresh record."""
-    return TaskMetadata(id=TaskId.new(), name=name, **fields)
-
-
-async def _stored(store: MetadataStore, name: str = "conformance.task", **fields: Any) -> TaskMetadata:
-    """A fresh record, as it is in the store."""
-    record = _record(name, **fields)
-    assert await store.store(record) is True
-    return await store.get(record.id)
-
-
-async def _stored_many(store: MetadataStore, count: int, **fields: Any) -> list[TaskId]:
-    """The ids of `count` fresh records, oldest first."""
-    records = [_record(**fields) for _ in range(count)]
-    for start in range(0, count, MAX_BATCH):
-        await store.store_many(records[start : start + MAX_BATCH])
-    return sorted(record.id for record in records)
 
 
 class StoringRecords:
     """`store`, `get`, `delete`."""
 
     @promise
-    async def test_a_record_is_read_back(self, stage: _Stage) -> None:
+    async def test_a_record_is_read_back(self, stage: Stage) -> None:
         """By any instance, with all it was given; data are bytes that nobody looks into."""
         reader = await stage.another()
         for data in (b"", b"\x00\xc1\xff" * 1000, b"text"):
             for status in TaskStatus:
-                given = _record("a.task", status=status, task_data=data)
+                given = fresh("a.task", status=status, task_data=data)
                 assert await stage.store.store(given) is True
                 read = await reader.get(given.id)
                 assert (read.id, read.name, read.status, read.task_data) == (given.id, "a.task", status, data)
@@ -70,10 +50,10 @@ class StoringRecords:
                 assert isinstance(read.status, TaskStatus)
 
     @promise
-    async def test_times_are_the_stores_own(self, stage: _Stage) -> None:
+    async def test_times_are_the_stores_own(self, stage: Stage) -> None:
         """Set when it is stored, moved on by each change, whatever the record brought along."""
         long_ago = datetime(1999, 1, 1, tzinfo=UTC)
-        given = _record(created_at=long_ago, updated_at=long_ago, version=77)
+        given = fresh(created_at=long_ago, updated_at=long_ago, version=77)
         await stage.store.store(given)
         first = await stage.store.get(given.id)
         assert first.created_at == first.updated_at
@@ -87,22 +67,22 @@ class StoringRecords:
         assert changed.version == 2
 
     @promise
-    async def test_a_record_is_stored_once(self, stage: _Stage) -> None:
+    async def test_a_record_is_stored_once(self, stage: Stage) -> None:
         """A repeat, after an answer that was lost, changes nothing and says so; also within one call."""
-        given = await _stored(stage.store, task_data=b"mine")
+        given = await stored(stage.store, task_data=b"mine")
         await stage.store.update_status(given.id, _S.RUNNING)
         again = TaskMetadata(id=given.id, name="another", status=_S.SUCCESS, task_data=b"theirs")
         assert await (await stage.another()).store(again) is False
         read = await stage.store.get(given.id)
         assert (read.name, read.status, read.task_data, read.version) == (given.name, _S.RUNNING, b"mine", 2)
-        fresh = _record(task_data=b"first")
-        twin = TaskMetadata(id=fresh.id, name=fresh.name, task_data=b"second")
-        assert await stage.store.store_many([fresh, again, twin, other := _record()]) == [True, False, False, True]
-        assert (await stage.store.get(fresh.id)).task_data == b"first"
+        new = fresh(task_data=b"first")
+        twin = TaskMetadata(id=new.id, name=new.name, task_data=b"second")
+        assert await stage.store.store_many([new, again, twin, other := fresh()]) == [True, False, False, True]
+        assert (await stage.store.get(new.id)).task_data == b"first"
         assert (await stage.store.get(other.id)).version == 1
 
     @promise
-    async def test_an_unknown_record_is_an_error_that_names_it(self, stage: _Stage) -> None:
+    async def test_an_unknown_record_is_an_error_that_names_it(self, stage: Stage) -> None:
         """Of its own kind, saying what to do, for whatever is asked of it."""
         id = TaskId.new()
         asks: list[_Ask] = [
@@ -117,19 +97,19 @@ class StoringRecords:
             assert caught.value.task_id == str(id)
 
     @promise
-    async def test_many_are_read_in_the_order_asked_for(self, stage: _Stage) -> None:
+    async def test_many_are_read_in_the_order_asked_for(self, stage: Stage) -> None:
         """One answer per id, None for an unknown one, repeats repeated."""
-        one, two = await _stored_many(stage.store, 2)
+        one, two = await stored_many(stage.store, 2)
         stray = TaskId.new()
         read = await stage.store.get_many([two, stray, one, two])
         assert [record and record.id for record in read] == [two, None, one, two]
         assert await stage.store.get_many([]) == []
 
     @promise
-    async def test_a_deleted_record_is_gone(self, stage: _Stage) -> None:
+    async def test_a_deleted_record_is_gone(self, stage: Stage) -> None:
         """Whatever its status; it is no longer found, and its id is free again."""
-        kept = await _stored(stage.store)
-        records = [await _stored(stage.store, status=status) for status in TaskStatus]
+        kept = await stored(stage.store)
+        records = [await stored(stage.store, status=status) for status in TaskStatus]
         other = await stage.another()
         for record in records:
             assert [await other.delete(record.id), await stage.store.delete(record.id)] == [True, False]
@@ -142,9 +122,9 @@ class StoringRecords:
         assert (await stage.store.get(records[0].id)).version == 1
 
     @promise
-    async def test_an_id_is_taken_in_any_form(self, stage: _Stage) -> None:
+    async def test_an_id_is_taken_in_any_form(self, stage: Stage) -> None:
         """As a TaskId, a UUID or text; what is none is a ValueError."""
-        record = await _stored(stage.store)
+        record = await stored(stage.store)
         assert await stage.store.get(str(record.id)) == record
         assert (await stage.store.update_status(record.id.uuid, _S.RUNNING)).version == 2
         await stage.store.update_status(str(record.id).upper(), _S.SUCCESS)
@@ -160,9 +140,9 @@ class StoringRecords:
         assert await stage.store.delete(str(record.id)) is True
 
     @promise
-    async def test_what_is_wrong_is_refused(self, stage: _Stage) -> None:
+    async def test_what_is_wrong_is_refused(self, stage: Stage) -> None:
         """Ids, names, statuses and data; nothing is stored, not even what stands beside it."""
-        store, good = stage.store, _record()
+        store, good = stage.store, fresh()
         cases: list[tuple[type[Exception], str, dict[str, Any]]] = [
             *((ConfigurationError, "no name", {"name": name}) for name in _WRONG_NAMES),
             *((ArgumentError, "bytes", {"task_data": data}) for data in ("text", None, bytearray(b"x"), 7)),
@@ -178,9 +158,9 @@ class StoringRecords:
             await store.find(name="a b")
 
     @promise
-    async def test_a_change_that_is_wrong_is_refused(self, stage: _Stage) -> None:
+    async def test_a_change_that_is_wrong_is_refused(self, stage: Stage) -> None:
         """Whether there is such a record or not; nothing is done, not even what stands beside it."""
-        record = await _stored(stage.store)
+        record = await stored(stage.store)
         good = MetadataChange(id=record.id, status=_S.RUNNING)
         cases: list[tuple[type[Exception], str, dict[str, Any]]] = [
             (ArgumentError, "bytes", {"task_data": "text"}),
@@ -203,9 +183,9 @@ class StoringRecords:
         assert await stage.store.get(record.id) == record
 
     @promise
-    async def test_a_call_for_too_many_is_refused(self, stage: _Stage) -> None:
+    async def test_a_call_for_too_many_is_refused(self, stage: Stage) -> None:
         """More than MAX_BATCH are a ValueError, and nothing is done; MAX_BATCH are not."""
-        records = [_record() for _ in range(MAX_BATCH + 1)]
+        records = [fresh() for _ in range(MAX_BATCH + 1)]
         ids = [record.id for record in records]
         changes = [MetadataChange(id=id, status=_S.RUNNING) for id in ids]
         asks: list[_Ask] = [
@@ -225,9 +205,9 @@ class StoringRecords:
         assert await stage.store.find() == []
 
     @promise
-    async def test_what_is_kept_outlives_who_stored_it(self, stage: _Stage) -> None:
+    async def test_what_is_kept_outlives_who_stored_it(self, stage: Stage) -> None:
         """Every instance may be closed meanwhile, and opened again; closing twice does nothing."""
-        record = await _stored(stage.store)
+        record = await stored(stage.store)
         await stage.store.close()
         await stage.store.close()
         await stage.store.open()
@@ -235,10 +215,10 @@ class StoringRecords:
         assert await stage.store.get(record.id) == record
 
     @promise
-    async def test_a_sibling_serves_another_loop(self, stage: _Stage) -> None:
+    async def test_a_sibling_serves_another_loop(self, stage: Stage) -> None:
         """In a thread of its own, on the same records, which live as long."""
         store = await stage.another(ttl=10)
-        record = await _stored(store, status=_S.RUNNING)
+        record = await stored(store, status=_S.RUNNING)
 
         async def elsewhere() -> TaskMetadata:
             async with store.sibling() as sibling:
@@ -255,10 +235,10 @@ class ChangingRecords:
     """`update_status`, `update_data`, `update_many`."""
 
     @promise
-    async def test_every_legal_step_is_made_and_no_other(self, stage: _Stage) -> None:
+    async def test_every_legal_step_is_made_and_no_other(self, stage: Stage) -> None:
         """By the one table of all transitions; what is refused changes nothing and says from where to where."""
         for old, new in itertools.product(TaskStatus, TaskStatus):
-            record = await _stored(stage.store, status=old, task_data=b"old")
+            record = await stored(stage.store, status=old, task_data=b"old")
             if new in TRANSITIONS[old]:
                 changed = await stage.store.update_status(record.id, new, task_data=b"new")
                 assert (changed.status, changed.task_data, changed.version) == (new, b"new", 2)
@@ -274,9 +254,9 @@ class ChangingRecords:
                 assert await stage.store.get(record.id) == record
 
     @promise
-    async def test_data_stay_where_none_are_given(self, stage: _Stage) -> None:
+    async def test_data_stay_where_none_are_given(self, stage: Stage) -> None:
         """And may be changed alone, whatever the status; empty data are data."""
-        record = await _stored(stage.store, task_data=b"first")
+        record = await stored(stage.store, task_data=b"first")
         assert (await stage.store.update_status(record.id, _S.RUNNING)).task_data == b"first"
         changed = await stage.store.update_data(record.id, b"second")
         assert (changed.status, changed.task_data, changed.version) == (_S.RUNNING, b"second", 3)
@@ -285,9 +265,9 @@ class ChangingRecords:
         assert (await stage.store.get(record.id)).task_data == b"third"
 
     @promise
-    async def test_a_change_may_ask_for_a_version(self, stage: _Stage) -> None:
+    async def test_a_change_may_ask_for_a_version(self, stage: Stage) -> None:
         """It is made to the record as it was read, or not at all: whoever held it before is told."""
-        record = await _stored(stage.store)
+        record = await stored(stage.store)
         claim = await stage.store.update_status(record.id, _S.RUNNING, version=record.version)
         await stage.store.update_status(record.id, _S.PENDING)
         again = await (await stage.another()).update_status(record.id, _S.RUNNING, task_data=b"taken over")
@@ -304,9 +284,9 @@ class ChangingRecords:
         assert (await stage.store.update_status(record.id, _S.SUCCESS, version=again.version)).status is _S.SUCCESS
 
     @promise
-    async def test_each_of_many_changes_is_judged_alone(self, stage: _Stage) -> None:
+    async def test_each_of_many_changes_is_judged_alone(self, stage: Stage) -> None:
         """One that is refused holds up no other; the answers come in order, and so do changes of one record."""
-        one, two = await _stored(stage.store), await _stored(stage.store, status=_S.SUCCESS)
+        one, two = await stored(stage.store), await stored(stage.store, status=_S.SUCCESS)
         stray = TaskId.new()
         answers = await stage.store.update_many(
             [
@@ -327,10 +307,10 @@ class ChangingRecords:
         assert await stage.store.update_many([]) == []
 
     @promise
-    async def test_a_race_for_a_record_has_one_winner(self, stage: _Stage) -> None:
+    async def test_a_race_for_a_record_has_one_winner(self, stage: Stage) -> None:
         """Of many that would run it at once, one may; the others are told."""
         stores = [stage.store, await stage.another(), await stage.another()]
-        record = await _stored(stage.store)
+        record = await stored(stage.store)
         asked = [stores[n % 3].update_status(record.id, _S.RUNNING, task_data=b"%d" % n) for n in range(12)]
         answers = await asyncio.gather(*asked, return_exceptions=True)
         (winner,) = [answer for answer in answers if isinstance(answer, TaskMetadata)]
@@ -338,9 +318,9 @@ class ChangingRecords:
         assert await stage.store.get(record.id) == winner
 
     @promise
-    async def test_no_change_is_lost_to_another(self, stage: _Stage) -> None:
+    async def test_no_change_is_lost_to_another(self, stage: Stage) -> None:
         """Many that read, add and write under the version they read count every addition."""
-        record = await _stored(stage.store, task_data=b"0")
+        record = await stored(stage.store, task_data=b"0")
         stores = [stage.store, await stage.another(), await stage.another()]
 
         async def add(store: MetadataStore) -> None:
@@ -355,200 +335,6 @@ class ChangingRecords:
         await asyncio.gather(*(add(store) for store in stores * 5))
         read = await stage.store.get(record.id)
         assert (read.task_data, read.version) == (b"15", 16)
-
-
-class FindingRecords:
-    """`find`."""
-
-    @promise
-    async def test_what_is_found_comes_newest_first(self, stage: _Stage) -> None:
-        """Ordered by id, falling, whatever the order in which it was stored."""
-        records = [_record() for _ in range(6)]
-        await stage.store.store_many([*records[::2], *records[1::2]])
-        found = await stage.store.find()
-        assert [record.id for record in found] == sorted((record.id for record in records), reverse=True)
-        assert found == await stage.store.get_many([record.id for record in found])
-
-    @promise
-    async def test_pages_continue_below_the_last_id(self, stage: _Stage) -> None:
-        """Page by page every record comes once, with filters and without."""
-        ids = await _stored_many(stage.store, 7)
-        others = await _stored_many(stage.store, 4, name="another", status=_S.RUNNING)
-        cases: list[tuple[dict[str, Any], list[TaskId]]] = [
-            ({}, ids + others),
-            ({"name": "conformance.task"}, ids),
-            ({"statuses": [_S.RUNNING]}, others),
-            ({"statuses": list(TaskStatus)}, ids + others),
-        ]
-        for filters, wanted in cases:
-            seen: list[TaskId] = []
-            while page := await stage.store.find(**filters, limit=3, before=seen[-1] if seen else None):
-                assert len(page) <= 3
-                seen += [record.id for record in page]
-            assert seen == sorted(wanted, reverse=True)
-
-    @promise
-    async def test_filters_narrow_the_list(self, stage: _Stage) -> None:
-        """By status and name, alone and together, as the records stand now."""
-        moved = await _stored(stage.store, "a")
-        for name, status in itertools.product(("a", "b"), TaskStatus):
-            await _stored(stage.store, name, status=status)
-        await stage.store.update_status(moved.id, _S.RUNNING)
-
-        async def found(**filters: Any) -> list[tuple[str, TaskStatus]]:
-            return [(record.name, record.status) for record in await stage.store.find(**filters)]
-
-        assert await found(name="b", statuses=[_S.FAILURE]) == [("b", _S.FAILURE)]
-        assert sorted(await found(statuses=[_S.RUNNING])) == [("a", _S.RUNNING)] * 2 + [("b", _S.RUNNING)]
-        assert sorted(await found(statuses={_S.RETRY, _S.SUCCESS}, name="a")) == [("a", _S.RETRY), ("a", _S.SUCCESS)]
-        assert len(await found(name="a")) == 7
-        assert await found(name="A") == []
-        assert len(await found(statuses=list(TaskStatus))) == 13
-
-    @promise
-    async def test_a_page_has_an_end(self, stage: _Stage) -> None:
-        """No limit makes it longer than MAX_PAGE; one below 1 is a ValueError."""
-        await _stored_many(stage.store, MAX_PAGE + 5)
-        assert len(await stage.store.find()) == 50
-        assert len(await stage.store.find(limit=10 * MAX_PAGE)) == MAX_PAGE
-        assert len(await stage.store.find(statuses=[_S.PENDING], name="conformance.task", limit=1000)) == MAX_PAGE
-        for wrong in (0, -1, True, 2.5):
-            with pytest.raises(ValueError, match="limit"):
-                await stage.store.find(limit=wrong)  # type: ignore[arg-type]
-
-    @promise
-    async def test_a_few_are_found_among_many(self, stage: _Stage) -> None:
-        """The oldest of thousands, by name, by status and by both."""
-        rare = await _stored_many(stage.store, 3, name="rare", status=_S.RETRY)
-        await _stored_many(stage.store, 3000)
-        await _stored_many(stage.store, 1000, name="rare", status=_S.FAILURE)
-        newest = sorted(rare, reverse=True)
-        cases: list[dict[str, Any]] = [{"statuses": [_S.RETRY]}, {"name": "rare", "statuses": set(UNFINISHED)}]
-        for filters in cases:
-            assert [record.id for record in await stage.store.find(**filters)] == newest
-        below = max(rare)
-        assert [record.id for record in await stage.store.find(name="rare", before=below)] == newest[1:]
-
-
-class ForgettingRecords:
-    """`ttl`."""
-
-    @promise
-    async def test_a_finished_record_is_forgotten_after_its_time(self, stage: _Stage) -> None:
-        """`ttl` seconds after it finished, for every verb; its id is free again."""
-        store = await stage.another(ttl=100)
-        ended = [await _stored(store, status=status) for status in sorted(FINISHED)]
-        running = await _stored(store, status=_S.RUNNING)
-        await stage.advance(50)
-        await store.update_status(running.id, _S.SUCCESS)
-        await stage.advance(40)
-        assert len(await stage.store.find()) == 4
-        await stage.advance(10)
-        assert [record.id for record in await stage.store.find()] == [running.id]
-        for record in ended:
-            for ask in (store.get, store.wait):
-                with pytest.raises(MetadataNotFoundError):
-                    await ask(record.id)
-            with pytest.raises(MetadataNotFoundError):
-                await store.update_data(record.id, b"")
-            assert await store.delete(record.id) is False
-            assert await store.store(record) is True
-        await stage.advance(50)
-        assert {record.id for record in await stage.store.find()} == {record.id for record in ended}
-
-    @promise
-    async def test_a_record_that_is_not_finished_is_never_forgotten(self, stage: _Stage) -> None:
-        """However long it waits; one that was finished and is requeued is not finished."""
-        store = await stage.another(ttl=10)
-        ids = [(await _stored(store, status=status)).id for status in sorted(UNFINISHED)]
-        requeued = await _stored(store, status=_S.FAILURE)
-        await store.update_status(requeued.id, _S.PENDING)
-        await stage.advance(30 * 86_400)
-        assert None not in await store.get_many([*ids, requeued.id])
-
-    @promise
-    async def test_the_time_begins_when_the_task_finishes(self, stage: _Stage) -> None:
-        """Not when the record was stored; a change of data alone does not put it off."""
-        store = await stage.another(ttl=100)
-        record = await _stored(store)
-        await stage.advance(1000)
-        await store.update_status(record.id, _S.CANCELLED)
-        await stage.advance(60)
-        await store.update_data(record.id, b"looked at")
-        await stage.advance(30)
-        assert (await store.get(record.id)).task_data == b"looked at"
-        await stage.advance(10)
-        assert await store.get_many([record.id]) == [None]
-
-    @promise
-    async def test_a_week_is_what_is_kept_if_nothing_is_said(self, stage: _Stage) -> None:
-        """As long as dead letters are kept in a queue."""
-        record = await _stored(stage.store, status=_S.FAILURE)
-        await stage.advance(DEAD_LETTER_TTL - 10)
-        assert await stage.store.get_many([record.id]) == [record]
-        await stage.advance(10)
-        assert await stage.store.get_many([record.id]) == [None]
-
-
-class AwaitedRecords:
-    """`wait`."""
-
-    @promise
-    async def test_a_finished_record_is_not_waited_for(self, stage: _Stage) -> None:
-        """Not even with no time at all."""
-        for status in FINISHED:
-            record = await _stored(stage.store, status=status)
-            assert await stage.store.wait(record.id, 0) == record
-
-    @promise
-    async def test_waiting_ends_when_the_task_is_finished(self, stage: _Stage) -> None:
-        """By this instance or another, for everybody who waits for it; other changes and other tasks end no wait."""
-        reader, writer = await stage.another(), await stage.another()
-        record, other = await _stored(stage.store), await _stored(stage.store)
-        waiting = [await underway(store.wait(record.id, LONG)) for store in (stage.store, stage.store, reader)]
-        stranger = await underway(reader.wait(other.id, LONG))
-        await writer.update_status(record.id, _S.RUNNING)
-        await writer.update_data(record.id, b"half-way")
-        await writer.update_status(record.id, _S.SUCCESS, task_data=b"done")
-        seen = await asyncio.gather(*waiting)
-        assert [record and (record.status, record.task_data) for record in seen] == [(_S.SUCCESS, b"done")] * 3
-        assert not stranger.done()
-        await writer.update_status(other.id, _S.CANCELLED)
-        ended = await stranger
-        assert ended is not None
-        assert ended.status is _S.CANCELLED
-
-    @promise
-    async def test_waiting_has_an_end(self, stage: _Stage) -> None:
-        """After `timeout` seconds there is no answer; the task may still finish."""
-        record = await _stored(stage.store, status=_S.RUNNING)
-        assert await stage.store.wait(record.id, 0) is None
-        assert await stage.store.wait(record.id, 0.05) is None
-        with pytest.raises(ValueError, match="timeout"):
-            await stage.store.wait(record.id, -1)
-        waiting = await underway(stage.store.wait(record.id))
-        await stage.store.update_status(record.id, _S.FAILURE)
-        assert (await waiting) == await stage.store.get(record.id)
-
-    @promise
-    async def test_nobody_waits_for_what_was_deleted(self, stage: _Stage) -> None:
-        """Whoever does is told at once."""
-        record = await _stored(stage.store)
-        waiting = await underway(stage.store.wait(record.id, LONG))
-        await (await stage.another()).delete(record.id)
-        with pytest.raises(MetadataNotFoundError):
-            await waiting
-
-    @promise
-    async def test_nobody_is_kept_waiting_by_a_race(self, stage: _Stage) -> None:
-        """Whether the task finishes before the wait begins, while it begins, or after."""
-        writer = await stage.another()
-        for _ in range(100):
-            record = await _stored(stage.store, status=_S.RUNNING)
-            changed, ended = await asyncio.gather(
-                writer.update_status(record.id, _S.SUCCESS), stage.store.wait(record.id, LONG)
-            )
-            assert changed == ended
 
 
 class MetadataConformance(StoringRecords, ChangingRecords, FindingRecords, ForgettingRecords, AwaitedRecords):
