@@ -1,7 +1,8 @@
 """The Lua files beside this module, as scripts to be called by their hash.
 
-Comment lines at the top of a file may say `-- include: name, name` (files put in front of it, each once, in that order)
-and `-- flags: allow-oom` (what servers from 7.0 on are told by a first line of the script; older ones know no flags).
+Comment lines at the top of a file may say `-- include: name, name` (files put in front of it, each once, in that
+order), `-- lazily` (the functions that it adds to the table of its own name are made when one is first needed) and
+`-- flags: allow-oom` (what servers from 7.0 on are told by a first line of the script; older ones know no flags).
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Final, NamedTuple
 
 FLAGS_SINCE: Final = (7, 0)
 """The first server version that knows flags."""
-_DIRECTIVE: Final = re.compile(r"^-- (include|flags): (.+)$")
+_DIRECTIVE: Final = re.compile(r"^-- (include|flags|lazily)(?:: (.+))?$")
 
 
 class Script(NamedTuple):
@@ -41,7 +42,10 @@ def _pieces(name: str, seen: list[str]) -> list[str]:
         return []
     seen.append(name)
     directives, text = _read(name)
-    return [piece for part in directives.get("include", ()) for piece in _pieces(part, seen)] + [text]
+    lazy = "lazily" in directives
+    parts = [*(["lazily"] if lazy else []), *directives.get("include", ())]
+    own = f"local {name} = lazily(function()\n{text}\nreturn {name}\nend)" if lazy else text
+    return [piece for part in parts for piece in _pieces(part, seen)] + [own]
 
 
 @cache
@@ -53,5 +57,5 @@ def _read(name: str) -> tuple[dict[str, list[str]], str]:
         if not line.startswith("--"):
             break
         if found := _DIRECTIVE.match(line):
-            directives[found[1]] = [word.strip() for word in found[2].split(",")]
+            directives[found[1]] = [word.strip() for word in (found[2] or "").split(",")]
     return directives, text

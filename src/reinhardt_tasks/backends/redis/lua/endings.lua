@@ -1,5 +1,6 @@
 -- How messages end, what that does to those that wait for them, how they come back, and how they are forgotten.
 -- include: store, line
+-- lazily
 --
 --   endings.finish(entry, status, payload)    as often as need be, then
 --   local cancelled = endings.tell()          once (or after each, where the order matters), then store.commit()

@@ -1,5 +1,6 @@
 -- How long results, records and ids of finished messages are kept.
 -- include: store, line, endings, quick
+-- lazily
 --
 -- `ended` says when something of a finished message is over: its result first, then all of it. What belongs to a
 -- workflow that still runs is parked until that has ended.

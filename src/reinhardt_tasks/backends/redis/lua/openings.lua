@@ -1,5 +1,6 @@
 -- Workflows that were put in several steps, held, and then started, or dropped because they never were.
 -- include: store, line, endings
+-- lazily
 --
 -- `held:<workflow>` is the list of what is held for it. When it starts, that list becomes `opening:<workflow>` and its
 -- messages are let go in order, at most `openings.budget` in one unit of work, the rest by the next exchanges and sweeps

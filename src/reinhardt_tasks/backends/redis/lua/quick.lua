@@ -1,6 +1,7 @@
 -- The short way for what most messages are: claimed for the first time, they succeed in that run, and those that were
 -- put without options (MARK.PLAIN) are forgotten a day later.
 -- include: store, line
+-- lazily
 --
 -- It writes what the long way would, without an entry in between. Whatever has another mark, children or a history is
 -- left to the long way. The offsets are those of STATE.

@@ -1,5 +1,6 @@
 -- Bringing failed and cancelled messages back, with the dependents that were cancelled for their sake.
 -- include: reading, endings
+-- lazily
 --
 -- One unit of work looks at no more than `revival.budget` dependents. The ids of the rest stand in `revivals` (number →
 -- ids), and come back with the next calls of `revival.go_on`, which sweeps make too.
