@@ -7,7 +7,8 @@ import atexit
 import os
 import threading
 from collections.abc import Callable, Coroutine
-from typing import Any, Final, TypeVar
+from concurrent.futures import CancelledError
+from typing import Any, Final, Generic, TypeVar
 
 from reinhardt_tasks.errors import QueueError
 
@@ -28,6 +29,57 @@ def blocking(start: Callable[[], Coroutine[Any, Any, T]], *, instead: str) -> T:
     raise QueueError(f"this would block the event loop that is running here; write `{instead}`")
 
 
+def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """What makes an event loop of this package's own: uvloop, where it is installed (None: asyncio)."""
+    try:
+        import uvloop  # noqa: PLC0415 - an optional extra
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
+
+
+class _Call(Generic[T]):
+    """A coroutine that a thread waits for. One lock is all there is between the two, so that the way is short."""
+
+    def __init__(self, start: Callable[[], Coroutine[Any, Any, T]], loop: asyncio.AbstractEventLoop) -> None:
+        self._start = start
+        self._loop = loop
+        self._ended = threading.Lock()  # held until the coroutine has ended
+        self._ended.acquire()
+        self._task: asyncio.Task[None] | None = None
+        self._values: list[T] = []
+        self._error: BaseException | None = None
+
+    def outcome(self) -> T:
+        """Run it, in this thread's context, and return what it returns, or raise what it raises."""
+        self._loop.call_soon_threadsafe(self._begin)
+        try:
+            self._ended.acquire()
+        except BaseException:
+            self._loop.call_soon_threadsafe(self._cancel)
+            raise
+        if isinstance(self._error, asyncio.CancelledError):
+            raise CancelledError
+        if self._error is not None:
+            raise self._error
+        return self._values[0]
+
+    def _begin(self) -> None:
+        self._task = self._loop.create_task(self._run())
+
+    async def _run(self) -> None:
+        try:
+            self._values.append(await self._start())
+        except BaseException as error:  # noqa: BLE001 - the caller's
+            self._error = error
+        finally:
+            self._ended.release()
+
+    def _cancel(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+
 class LoopThread:
     """A daemon thread that serves an event loop from the first call until the program ends.
 
@@ -44,13 +96,7 @@ class LoopThread:
 
     def run(self, start: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """See `blocking`. A caller that is interrupted cancels its coroutine."""
-        loop = self._serving()
-        future = asyncio.run_coroutine_threadsafe(start(), loop)
-        try:
-            return future.result()
-        except BaseException:
-            future.cancel()
-            raise
+        return _Call(start, self._serving()).outcome()
 
     def _serving(self) -> asyncio.AbstractEventLoop:
         """The thread's loop, running."""
@@ -74,7 +120,8 @@ class LoopThread:
 
     def _serve(self, started: threading.Event) -> None:
         try:
-            asyncio.run(self._until_ended(started))
+            with asyncio.Runner(loop_factory=loop_factory()) as runner:
+                runner.run(self._until_ended(started))
         finally:
             self._loop = None
             started.set()

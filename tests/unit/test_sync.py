@@ -5,6 +5,7 @@ import contextvars
 import subprocess
 import sys
 import threading
+from concurrent.futures import CancelledError
 
 import pytest
 
@@ -56,29 +57,6 @@ def test_the_coroutine_sees_the_callers_context() -> None:
     assert blocking(look, instead="") == 7
 
 
-def test_an_interrupted_caller_cancels_its_coroutine(monkeypatch) -> None:
-    """Ctrl-C in the calling thread leaves nothing running behind."""
-    thread = LoopThread()
-    started, ended = threading.Event(), threading.Event()
-
-    async def endless() -> None:
-        started.set()
-        try:
-            await asyncio.Event().wait()
-        finally:
-            ended.set()
-
-    def interrupted(future, timeout=None):
-        started.wait()
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("concurrent.futures.Future.result", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        thread.run(endless)
-    assert ended.wait(20)
-    thread.stop()
-
-
 def test_stopping_closes_what_was_opened_on_the_loop() -> None:
     """Async generators of the loop are ended, as connections count on; the next call starts anew."""
     thread = LoopThread()
@@ -114,6 +92,36 @@ def run(code: str) -> str:
     )
     assert (ended.returncode, ended.stderr) == (0, "")
     return ended.stdout
+
+
+def test_an_interrupted_caller_cancels_its_coroutine() -> None:
+    """Ctrl-C in the calling thread leaves nothing running behind."""
+    code = (
+        "import asyncio, signal, threading\n"
+        "from reinhardt_tasks.sync import blocking\n"
+        "ended = threading.Event()\n"
+        "async def endless():\n"
+        "    signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)\n"
+        "    try:\n"
+        "        await asyncio.Event().wait()\n"
+        "    finally:\n"
+        "        ended.set()\n"
+        "try:\n"
+        "    blocking(endless, instead='')\n"
+        "except KeyboardInterrupt:\n"
+        "    print(ended.wait(20))\n"
+    )
+    assert run(code) == "True\n"
+
+
+def test_a_coroutine_that_is_cancelled_is_no_cancellation_of_the_caller() -> None:
+    """The caller is in no task: it gets the error of a future that was cancelled, as from any other thread."""
+
+    async def give_up() -> None:
+        raise asyncio.CancelledError
+
+    with pytest.raises(CancelledError):
+        blocking(give_up, instead="")
 
 
 def test_a_program_that_used_it_ends_quietly() -> None:

@@ -21,6 +21,7 @@ from reinhardt_tasks.queue import TaskQueue
 from reinhardt_tasks.retry import seconds
 from reinhardt_tasks.runner import Runner
 from reinhardt_tasks.scheduler import Scheduler
+from reinhardt_tasks.sync import loop_factory
 from reinhardt_tasks.worker.config import WorkerConfig
 from reinhardt_tasks.worker.lifeline import follow_supervisor
 from reinhardt_tasks.worker.origin import refuse_unguarded_program
@@ -134,14 +135,14 @@ class Worker:
         if threading.current_thread() is threading.main_thread():
             self._run_alone(until_idle=until_idle)
         else:
-            with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            with asyncio.Runner(loop_factory=loop_factory()) as runner:
                 runner.run(self.run(until_idle=until_idle))
 
     def _run_alone(self, *, until_idle: bool) -> None:
         """`run_sync` in a process of its own: what does not end must not hold up its exit for ever."""
         closing = threading.Timer(seconds(self.config.grace, what="grace"), _leave, [ExitCode.STUCK])
         closing.daemon = True
-        with contextlib.ExitStack() as ending, asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        with contextlib.ExitStack() as ending, asyncio.Runner(loop_factory=loop_factory()) as runner:
             ending.callback(closing.cancel)
             try:
                 runner.run(self._run_with_signals(until_idle=until_idle))
@@ -177,12 +178,3 @@ def _leave(code: int) -> NoReturn:
     """End the process, whatever its threads are at, with what was logged written."""
     logging.shutdown()
     os._exit(code)
-
-
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """uvloop's, where it is installed."""
-    try:
-        import uvloop  # noqa: PLC0415 - an optional extra
-    except ImportError:
-        return None
-    return uvloop.new_event_loop

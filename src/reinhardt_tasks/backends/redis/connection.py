@@ -9,7 +9,8 @@ from typing import Any, Final, NamedTuple, TypeAlias, cast
 
 import hiredis
 from redis.asyncio import Connection, SSLConnection, UnixDomainSocketConnection
-from redis.exceptions import RedisError, ResponseError
+from redis.asyncio.connection import DefaultParser
+from redis.exceptions import InvalidResponse, RedisError, ResponseError
 
 from reinhardt_tasks.backends.redis import faults
 
@@ -53,6 +54,41 @@ class Hello(NamedTuple):
     mode: str
 
 
+class Replies(asyncio.Protocol):
+    """Hands on what comes as soon as it comes: no coroutine waits for it, and no turn of the loop lies in between.
+
+    `on_reply` is called with each reply, redis-py's error where it is one; `on_end` with what ends that, an error that
+    `on_reply` raises too. Where the connection ends, `before`, whose it was, is told as well.
+    """
+
+    def __init__(
+        self, before: asyncio.BaseProtocol, on_reply: Callable[[Any], None], on_end: Callable[[Exception], None]
+    ) -> None:
+        self._before = before
+        self._on_reply = on_reply
+        self._on_end = on_end
+        self._reader = hiredis.Reader(
+            protocolError=InvalidResponse, replyError=DefaultParser.parse_error, notEnoughData=_INCOMPLETE
+        )
+
+    def data_received(self, data: bytes) -> None:
+        """See asyncio.Protocol."""
+        try:
+            self._reader.feed(data)
+            while (reply := self._reader.gets()) is not _INCOMPLETE:
+                self._on_reply(reply)
+        except Exception as error:  # noqa: BLE001 - whatever it is, nothing that follows could be understood
+            self._on_end(error)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """See asyncio.Protocol."""
+        self._before.connection_lost(exc)
+        self._on_end(exc or ConnectionError("Connection closed by server."))
+
+
+_INCOMPLETE: Final = object()
+
+
 class _Door:
     """What redis-py keeps to itself and a connection that many share needs."""
 
@@ -64,6 +100,16 @@ class _Door:
             raise ConnectionError("not connected")
         if not self._writer.is_closing():  # uvloop refuses to write on what it has closed
             self._writer.write(request)
+
+    def deliver(self, on_reply: Callable[[Any], None], on_end: Callable[[Exception], None]) -> None:
+        """From now on hand on what the server says; see Replies. There must be no reply that is still to come.
+
+        Raises ConnectionError on a connection that is not open.
+        """
+        if self._writer is None or self._writer.is_closing():
+            raise ConnectionError("not connected")
+        transport = self._writer.transport
+        transport.set_protocol(Replies(transport.get_protocol(), on_reply, on_end))
 
     def abort(self) -> None:
         """Close it without waiting. Whoever reads is told."""

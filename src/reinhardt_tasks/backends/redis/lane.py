@@ -8,7 +8,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError
 
 from reinhardt_tasks.backends.redis import faults, forking
 from reinhardt_tasks.backends.redis.connection import Wire, packed, shut
@@ -53,8 +54,12 @@ class Lane:
         self._waiting: deque[tuple[asyncio.Future[Any] | None, float, Held | None]] = deque()
         self._watch: asyncio.TimerHandle | None = None
         self._replies = 0
-        self._reading = self.loop.create_task(self._read(), name="redis-replies")
+        self._shutting: asyncio.Task[None] | None = None
         forking.track(self)
+        try:
+            wire.deliver(self._accept, self._break)
+        except OSError as error:
+            self.loop.call_soon(self._break, error)  # once whoever made this knows of it
 
     def send(self, request: bytes, *, replicate: bool = False) -> asyncio.Future[Any]:
         """The reply to a packed `request`; redis-py's error where it is one. To be awaited at once.
@@ -81,8 +86,8 @@ class Lane:
     async def close(self) -> None:
         """Drop the connection; whoever still waits gets BackendUnavailableError."""
         self.end("it was closed here")
-        await asyncio.wait([self._reading])
-        await shut(self._wire)  # should the task never have begun
+        if self._shutting is not None:
+            await asyncio.wait([self._shutting])
 
     def end(self, why: str) -> None:
         """As `close`, without waiting until the connection is gone."""
@@ -92,8 +97,7 @@ class Lane:
         if self._watch is not None:
             self._watch.cancel()
         self._wire.abort()
-        if asyncio.current_task(self.loop) is not self._reading:
-            self._reading.cancel()
+        self._shutting = self.loop.create_task(shut(self._wire), name="redis-shut")
         for future in self._unanswered():
             if not future.done():
                 future.set_exception(faults.unavailable(self._place, why))
@@ -134,33 +138,27 @@ class Lane:
 
     # Reading --------------------------------------------------------------------------------------------------------
 
-    async def _read(self) -> None:
-        try:
-            await self._read_replies()
-        except (RedisError, OSError) as error:
-            self.end(str(error))
-        except Exception as error:  # noqa: BLE001 - a reply that nobody asked for, or one that makes no sense
-            self.end(f"it talks nonsense ({error!r})")
-        finally:
-            await shut(self._wire)
+    def _accept(self, reply: Any) -> None:
+        """Give a reply to whoever waits for it. Raises what is to end the connection."""
+        if self.ended:
+            return
+        if isinstance(reply, RedisConnectionError):
+            raise reply
+        self._replies += 1
+        future, _, held = self._waiting.popleft()
+        if future is None:
+            self._confirm(held or [], reply)
+        elif isinstance(reply, Exception):
+            self._refuse(future, reply)
+        elif held is not None:
+            held.append((future, reply))
+        elif not future.done():
+            future.set_result(reply)
 
-    async def _read_replies(self) -> None:
-        read, waiting = self._wire.read_response, self._waiting
-        while True:
-            try:
-                reply = await read(disconnect_on_error=False)
-            except ResponseError as error:
-                reply = error
-            self._replies += 1
-            future, _, held = waiting.popleft()
-            if future is None:
-                self._confirm(held or [], reply)
-            elif isinstance(reply, Exception):
-                self._refuse(future, reply)
-            elif held is not None:
-                held.append((future, reply))
-            elif not future.done():
-                future.set_result(reply)
+    def _break(self, error: Exception) -> None:
+        """End because of an error: one of the connection, or what comes of a reply that makes no sense."""
+        known = isinstance(error, RedisError | OSError)
+        self.end(str(error) if known else f"it talks nonsense ({error!r})")
 
     def _refuse(self, future: asyncio.Future[Any], error: Exception) -> None:
         if not future.done():
