@@ -63,9 +63,11 @@ from reinhardt_tasks.retry import Retry, RetryState, RetryStrategy, Seconds
 from reinhardt_tasks.schedule import IntervalSchedule, OnceSchedule, Schedule
 from reinhardt_tasks.scheduler import ScheduleInfo, Scheduler
 from reinhardt_tasks.status import TaskPriority, TaskStatus
+from reinhardt_tasks.step import Step
 from reinhardt_tasks.stores import MetadataChange, MetadataStore, ResultBackend, TaskMetadata
 from reinhardt_tasks.task import AsyncTask, SyncTask, Task
 from reinhardt_tasks.worker import Worker, WorkerConfig
+from reinhardt_tasks.workflow import ChainStatus, TaskChain, TaskChainBuilder, TaskDAG, TaskGroup, WorkflowHandle
 
 __all__ = [
     "AnyId",
@@ -77,6 +79,7 @@ __all__ = [
     "BackendTaskNotFoundError",
     "BackendUnavailableError",
     "BadPayloadError",
+    "ChainStatus",
     "ConfigurationError",
     "CronSchedule",
     "Depends",
@@ -127,15 +130,20 @@ __all__ = [
     "Seconds",
     "SerializationError",
     "SignatureError",
+    "Step",
     "SyncTask",
     "TargetError",
     "Task",
     "TaskBackend",
     "TaskCancelledError",
+    "TaskChain",
+    "TaskChainBuilder",
     "TaskContext",
+    "TaskDAG",
     "TaskError",
     "TaskExecutionError",
     "TaskExecutor",
+    "TaskGroup",
     "TaskHandle",
     "TaskId",
     "TaskMetadata",
@@ -153,5 +161,6 @@ __all__ = [
     "UnsupportedError",
     "Worker",
     "WorkerConfig",
+    "WorkflowHandle",
     "current_task",
 ]

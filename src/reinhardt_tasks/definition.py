@@ -22,6 +22,8 @@ from reinhardt_tasks.retry import RetryStrategy
 from reinhardt_tasks.status import TaskPriority
 
 R = TypeVar("R")
+MAX_FILLED: Final = 64 << 20
+"""Bytes that a call may have at most once the results of other messages are filled in."""
 RunsIn = Literal["auto", "loop", "thread", "process"]
 """Where a task runs: "auto" is the worker's loop for an async function, a thread for a plain one."""
 
@@ -129,6 +131,7 @@ class Definition:
         "place",
         "providers",
         "signature",
+        "wide",
     )
 
     def __init__(self, defined: Callable[..., Any], *, name: str, options: TaskOptions, home: Home) -> None:
@@ -142,6 +145,7 @@ class Definition:
         self.signature = inspect.signature(defined)
         self.providers = providers_in(self.signature.parameters)
         self.codecs = self._codecs(Limits())
+        self.wide: Codecs | None = None
 
     def _codecs(self, limits: Limits) -> Codecs:
         arguments = ArgumentsCodec(self.defined, task_name=self.name, skip=self.providers.keys(), limits=limits)
@@ -153,6 +157,15 @@ class Definition:
         if self.home.door is not None and self.home.door.config.max_size != self.codecs.limits.max_size:
             self.codecs = self._codecs(Limits(max_size=self.home.door.config.max_size))
         return self.codecs
+
+    def arguments_for(self, size: int) -> ArgumentsCodec:
+        """The codec of calls of `size` bytes: with results filled in, one may be larger than may be enqueued."""
+        narrow = self.codecs_now()
+        if size <= narrow.limits.max_size:
+            return narrow.arguments
+        if self.wide is None:
+            self.wide = self._codecs(Limits(max_size=MAX_FILLED))
+        return self.wide.arguments
 
     def door(self) -> Door:
         """The queue the task belongs to. Raises QueueError when no queue includes its registry yet."""

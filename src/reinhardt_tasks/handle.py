@@ -7,7 +7,7 @@ from typing import Any, Final, Generic, Protocol, TypeVar
 
 from reinhardt_tasks.codec import Seal, ValueCodec
 from reinhardt_tasks.contract import TaskBackend
-from reinhardt_tasks.errors import BackendTaskNotFoundError, ResultTimeoutError
+from reinhardt_tasks.errors import BackendTaskNotFoundError, ResultTimeoutError, TaskError
 from reinhardt_tasks.identity import TaskId
 from reinhardt_tasks.message import ErrorRecord, Progress, Reason, Record
 from reinhardt_tasks.results import TaskOutput, TaskResult, TaskResultMetadata, failure_in, metadata
@@ -82,8 +82,8 @@ class TaskHandle(Generic[R_co]):
         record = await (await self._place.backend()).wait_result(self.id, limit)
         if record is None:
             raise ResultTimeoutError(task_id=str(self.id), timeout=limit)
-        failure = failure_in(record)
-        return TaskOutput(self.id, self._value(record)) if failure is None else failure
+        failure = await self._failure(record)
+        return TaskOutput(self.id, await self._value(record)) if failure is None else failure
 
     async def status(self) -> TaskStatus:
         """Where the message stands now."""
@@ -91,7 +91,7 @@ class TaskHandle(Generic[R_co]):
 
     async def info(self) -> TaskResultMetadata[R_co]:
         """All that is known about the message now, its result or error included."""
-        return self._metadata(await self._record())
+        return await self._metadata(await self._record())
 
     async def progress(self) -> Progress | None:
         """The newest progress the task has told, None if it has told none."""
@@ -106,13 +106,13 @@ class TaskHandle(Generic[R_co]):
         """
         backend = await self._place.backend()
         record, pause = await self._record(), _FIRST_LOOK
-        yield self._metadata(record)
+        yield await self._metadata(record)
         while not record.status.finished:
             newer = await backend.wait_result(self.id, pause) or await self._record()
             changed = _state(newer) != _state(record)
             record, pause = newer, _FIRST_LOOK if changed else min(2 * pause, _SLOWEST_LOOK)
             if changed:
-                yield self._metadata(record)
+                yield await self._metadata(record)
 
     async def cancel(self) -> bool:
         """Cancel the message: at once if it does not run, else by an order to its worker.
@@ -132,12 +132,16 @@ class TaskHandle(Generic[R_co]):
             raise BackendTaskNotFoundError(task_id=str(self.id))
         return record
 
-    def _value(self, record: Record) -> Any:
+    async def _value(self, record: Record) -> Any:
         """The decoded result; None where none was stored, as for a message that a backend only notes."""
         return None if record.result is None else self._codec.decode(self._place.seal.open(record.result, self.id))
 
-    def _metadata(self, record: Record) -> TaskResultMetadata[R_co]:
-        return metadata(record, self._value(record) if record.status is TaskStatus.SUCCESS else None)
+    async def _failure(self, record: Record) -> TaskError | None:
+        """The error that stands for a result; None where there is one, or may still be."""
+        return failure_in(record)
+
+    async def _metadata(self, record: Record) -> TaskResultMetadata[R_co]:
+        return metadata(record, await self._value(record) if record.status is TaskStatus.SUCCESS else None)
 
     # Blocking -----------------------------------------------------------------------------------------------------
 

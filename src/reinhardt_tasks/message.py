@@ -75,7 +75,8 @@ class Message(msgspec.Struct, Generic[R], frozen=True, kw_only=True, gc=False):
     each other. `unique_key` holds while the message is unfinished, or for `unique_for` seconds from its enqueue.
     `waits_on` names messages stored before (or earlier in the same call) that must succeed first (finish, when
     `tolerant`). `workflow` is the id of the message whose end ends the workflow; `held` keeps the message from
-    starting until `start_workflow`.
+    starting until `start_workflow`. `returns` is the declared type of what the task returns, as far as whoever made the
+    message knows; it is for them, and not stored.
     """
 
     id: TaskId
@@ -93,6 +94,7 @@ class Message(msgspec.Struct, Generic[R], frozen=True, kw_only=True, gc=False):
     tolerant: bool = False
     workflow: TaskId | None = None
     held: bool = False
+    returns: Any = Any
 
 
 class Guard(msgspec.Struct, frozen=True):

@@ -11,7 +11,7 @@ from typing import Any, Final, Self, TypeVar, Unpack, overload
 from reinhardt_tasks.codec import Limits, Seal, ValueCodec
 from reinhardt_tasks.config import QueueConfig, url_from, with_environment
 from reinhardt_tasks.contract import MAX_BATCH, TaskBackend
-from reinhardt_tasks.errors import ConfigurationError, DuplicateTaskError, QueueError
+from reinhardt_tasks.errors import ConfigurationError, DuplicateTaskError, OptionError, QueueError
 from reinhardt_tasks.executor import Executable, TaskExecutor, payload_of
 from reinhardt_tasks.handle import TaskHandle
 from reinhardt_tasks.identity import AnyId, TaskId
@@ -25,6 +25,9 @@ from reinhardt_tasks.registry import TaskRegistry
 from reinhardt_tasks.route import Route
 from reinhardt_tasks.sync import blocking
 from reinhardt_tasks.task import Task
+from reinhardt_tasks.workflow import Workflow, WorkflowHandle
+from reinhardt_tasks.workflow.plan import planned
+from reinhardt_tasks.workflow.sending import send as send_workflow
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -168,11 +171,14 @@ class TaskQueue(TaskRegistry):
     @overload
     async def enqueue(self, item: Message[R], /, **options: Unpack[EnqueueOptions]) -> TaskHandle[R]: ...
     @overload
+    async def enqueue(self, item: Workflow[R], /, *, connection: object = None) -> WorkflowHandle[R]: ...
+    @overload
     async def enqueue(self, item: Executable[R], /, **options: Unpack[EnqueueOptions]) -> TaskHandle[R]: ...
     async def enqueue(self, item: Any, /, **options: Unpack[EnqueueOptions]) -> TaskHandle[Any]:
-        """Store a message, or an instance of a TaskExecutor, for a worker to run; see EnqueueOptions for `options`.
+        """Store a message, an instance of a TaskExecutor or a workflow, for workers to run; see EnqueueOptions.
 
-        A message sent twice is stored once: after an error that leaves open what happened, send the same one again.
+        A workflow takes no option but `connection`: those of its steps are given to each, by `task.using(…)`. What is
+        sent twice is stored once: after an error that leaves open what happened, send the same one again.
         Raises what `Task.enqueue` raises.
         """
         for kind, send in _SENDINGS:
@@ -202,6 +208,8 @@ class TaskQueue(TaskRegistry):
     @overload
     def enqueue_sync(self, item: Message[R], /, **options: Unpack[EnqueueOptions]) -> TaskHandle[R]: ...
     @overload
+    def enqueue_sync(self, item: Workflow[R], /, *, connection: object = None) -> WorkflowHandle[R]: ...
+    @overload
     def enqueue_sync(self, item: Executable[R], /, **options: Unpack[EnqueueOptions]) -> TaskHandle[R]: ...
     def enqueue_sync(self, item: Any, /, **options: Unpack[EnqueueOptions]) -> TaskHandle[Any]:
         """`enqueue` for code without an event loop; inside one it raises QueueError."""
@@ -225,7 +233,21 @@ class TaskQueue(TaskRegistry):
 
         Raises ValueError for what is no id, ConfigurationError for a type that cannot travel.
         """
-        return TaskHandle(self, TaskId.parse(id), self._plain_result if type is Any else self._result_codec(type))
+        return self.workflow(id, type=type)
+
+    @overload
+    def workflow(self, id: AnyId) -> WorkflowHandle[Any]: ...
+    @overload
+    def workflow(self, id: AnyId, *, type: type[T]) -> WorkflowHandle[T]: ...
+    def workflow(self, id: AnyId, *, type: Any = Any) -> WorkflowHandle[Any]:
+        """The handle of a workflow by its id. Raises as `handle`."""
+        codec = self._plain_result if type is Any else self._result_codec(type)
+        return WorkflowHandle(self, TaskId.parse(id), codec)
+
+    def returns_of(self, name: str) -> ValueCodec:
+        """How results of the task called `name` are read: as it declares; of one that is not known, as plain values."""
+        task = self.find(name)
+        return self._plain_result if task is None else task.returns
 
     async def send(self, message: Message[R], returns: ValueCodec, call: Call) -> TaskHandle[R]:
         """Store a message for the task it belongs to. Tasks call this; see `enqueue`."""
@@ -242,7 +264,22 @@ class TaskQueue(TaskRegistry):
         call = checked(options)
         if options.keys() - _ABOUT_SENDING:
             message = revised(message, call, self.seal)
-        return await self.send(message, self._returns(message), call)
+        return await self.send(message, self.returns_of(message.name), call)
+
+    async def _send_workflow(self, item: Workflow[Any], options: EnqueueOptions) -> WorkflowHandle[Any]:
+        strange = sorted(options.keys() - {"connection"})
+        if strange:
+            raise OptionError(
+                f"a workflow takes no option {strange[0]}; give it to its steps, as in "
+                f"task.using({strange[0]}=…).message(…)",
+                setting=strange[0],
+            )
+        plan = planned(item, self.seal, self.config)
+        created = await send_workflow(self._to().sender, plan, checked(options).connection)
+        end = plan.messages[-1]
+        codec = self.returns_of(end.name)
+        known = {} if plan.empty is None else {"known": plan.empty}
+        return WorkflowHandle(self, plan.id, codec, created=created, **known)
 
     async def _send_executor(self, item: TaskExecutor, options: EnqueueOptions) -> TaskHandle[Any]:
         return await self._task_of(item).using(**options).enqueue(**payload_of(item))
@@ -266,12 +303,7 @@ class TaskQueue(TaskRegistry):
         raise unsendable(item)
 
     def _handle_of(self, message: AnyMessage, put: Put) -> TaskHandle[Any]:
-        return TaskHandle(self, put.id, self._returns(message), created=put.created)
-
-    def _returns(self, message: AnyMessage) -> ValueCodec:
-        """How the result of a message is read: by its task, as plain values where that is not known here."""
-        task = self.find(message.name)
-        return self._plain_result if task is None else task.returns
+        return TaskHandle(self, put.id, self.returns_of(message.name), created=put.created)
 
     @property
     def _plain_result(self) -> ValueCodec:
@@ -288,6 +320,7 @@ _SENDINGS: Final[
     Sequence[tuple[type, Callable[[TaskQueue, Any, EnqueueOptions], Coroutine[Any, Any, TaskHandle[Any]]]]]
 ] = (
     (Message, TaskQueue._send_message),  # noqa: SLF001 - the queue's own ways, by the kind of item
+    (Workflow, TaskQueue._send_workflow),  # noqa: SLF001
     (TaskExecutor, TaskQueue._send_executor),  # noqa: SLF001
 )
 """What can be enqueued, and how."""

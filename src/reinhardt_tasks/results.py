@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 
@@ -108,6 +108,10 @@ def _moment_or_none(instant: float | None) -> datetime | None:
     return None if instant is None else _moment(instant)
 
 
+_CANCELLED_FOR: Final = {Reason.PARENT_FAILED: "dependency", Reason.TIMEOUT: "timeout"}
+"""What a cancelled message was cancelled for; else somebody asked for it."""
+
+
 def failure_in(record: Record) -> TaskError | None:
     """The error that stands for a finished message without a result; None while it has one, or may still get one."""
     if record.status is TaskStatus.CANCELLED:
@@ -125,10 +129,8 @@ def _error_of(record: Record) -> ErrorRecord | None:
 
 def _cancelled(record: Record) -> TaskCancelledError:
     error = _error_of(record)
-    dependency = error is not None and error.reason is Reason.PARENT_FAILED
-    return TaskCancelledError(
-        task_id=str(record.id), name=record.name, reason="dependency" if dependency else "requested"
-    )
+    reason = "requested" if error is None else _CANCELLED_FOR.get(error.reason, "requested")
+    return TaskCancelledError(task_id=str(record.id), name=record.name, reason=reason)
 
 
 def _failed(record: Record) -> ExecutionFailedError:

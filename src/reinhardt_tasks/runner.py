@@ -1,7 +1,8 @@
-"""One claimed message → one outcome: open, look up, decode, run, encode. No polling, no backend.
+"""One claimed message → one outcome: open, look up, fill, decode, run, encode. No polling.
 
-`Runner.run` walks a message through these steps in order. What the end of a run means, and how one that is under way is
-stopped from outside, is in `run`.
+`Runner.run` walks a message through these steps in order. A step of a workflow is filled with the results of others,
+for which alone the backend is asked. What the end of a run means, and how one that is under way is stopped from
+outside, is in `run`.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+import logging
 import types
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping
@@ -18,27 +20,32 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 import msgspec
 
 from reinhardt_tasks.context import TaskContext, current_context
-from reinhardt_tasks.contract import MAX_BATCH
-from reinhardt_tasks.errors import ConfigurationError, SerializationError
+from reinhardt_tasks.contract import MAX_BATCH, TaskBackend
+from reinhardt_tasks.errors import BackendError, ConfigurationError, ResultExpiredError, SerializationError
 from reinhardt_tasks.failure import judge, refusal
+from reinhardt_tasks.handle import Place
 from reinhardt_tasks.message import ENVELOPE_VERSION, Claim, Envelope, Outcome, Report, decode_envelope
 from reinhardt_tasks.retry import RetryStrategy
 from reinhardt_tasks.run import BadResultError, Cause, Mode, Run, ended, forget_cancel, own_task, unknown
+from reinhardt_tasks.workflow.builtin import BUILT_IN, PLACE
+from reinhardt_tasks.workflow.expression import WHOLE
+from reinhardt_tasks.workflow.filling import Fixed, filled
 
 if TYPE_CHECKING:
-    from reinhardt_tasks.codec import Seal
     from reinhardt_tasks.config import QueueConfig
     from reinhardt_tasks.lifespan import Provider
     from reinhardt_tasks.middleware import Middleware
     from reinhardt_tasks.task import Task
 
 
-class Tasks(Protocol):
-    """What a runner needs of a queue, which is above it."""
+log = logging.getLogger("reinhardt_tasks.worker")
 
-    @property
-    def seal(self) -> Seal:
-        """Opens envelopes, closes results."""
+_PAUSE: Final = 1.0
+"""Seconds a step is left alone whose inputs could not be read."""
+
+
+class Tasks(Place, Protocol):
+    """What a runner needs of a queue, which is above it."""
 
     @property
     def config(self) -> QueueConfig:
@@ -105,11 +112,22 @@ def _injected(task: Task[Any, Any], values: Mapping[Provider[Any], object]) -> d
 
 
 class Runner:
-    """Runs claimed messages of one queue, with the values of its lifespan providers."""
+    """Runs claimed messages of one queue, with the values of its lifespan providers.
 
-    def __init__(self, queue: Tasks, *, values: Mapping[Provider[Any], object], pools: Pools | None = None) -> None:
+    Results that fill steps are read from `backend`, or from the queue's own of the running loop.
+    """
+
+    def __init__(
+        self,
+        queue: Tasks,
+        *,
+        values: Mapping[Provider[Any], object],
+        pools: Pools | None = None,
+        backend: TaskBackend | None = None,
+    ) -> None:
         self._queue = queue
-        self._values = values
+        self._place: Place = queue if backend is None else Fixed(queue.seal, backend)
+        self._values = {**values, PLACE: self._place}
         self._pools = pools or LoopPools()
         self._open = queue.seal.open
         self._close = queue.seal.close
@@ -130,11 +148,24 @@ class Runner:
             prepared = self._prepared.get(envelope.n) or self._prepare(envelope.n)
             if prepared is None:
                 return unknown(claim, f"no task {envelope.n!r} is registered here")
+            if envelope.w is not None and WHOLE not in envelope.w:
+                return await self._run_filled(claim, envelope, prepared)
             arguments = envelope.a if prepared.mode == "process" else prepared.decode(envelope.a)
         except SerializationError as error:
             return Outcome.failure(claim, refusal(error))
         except ConfigurationError as error:
             return Outcome.failure(claim, judge(RetryStrategy.no_retry(), error).record)
+        return await self._run(claim, envelope, prepared, arguments)
+
+    async def _run_filled(self, claim: Claim, envelope: Envelope, prepared: Prepared) -> Outcome:
+        """Run a step with the results that it takes. Raises SerializationError for what does not fit."""
+        try:
+            arguments = await filled(self._place, prepared.task, envelope, encoded=prepared.mode == "process")
+        except ResultExpiredError as error:
+            return Outcome.failure(claim, judge(RetryStrategy.no_retry(), error).record)
+        except BackendError as error:
+            log.warning("results_unavailable task_id=%s error=%s", claim.id, error)
+            return Outcome.release(claim, _PAUSE)
         return await self._run(claim, envelope, prepared, arguments)
 
     async def _run(self, claim: Claim, envelope: Envelope, prepared: Prepared, arguments: Any) -> Outcome:
@@ -188,7 +219,7 @@ class Runner:
         return await function(*args, **kwargs) if prepared.task.is_async else function(*args, **kwargs)
 
     def _prepare(self, name: str) -> Prepared | None:
-        task = self._queue.find(name)
+        task = self._queue.find(name) or BUILT_IN.find(name)
         if task is None:
             return None
         prepared = Prepared(task, self._queue.config.max_retries, self._values)

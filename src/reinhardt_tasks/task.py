@@ -6,7 +6,7 @@ import contextlib
 import functools
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Generic, ParamSpec, Self, TypeVar, Unpack, cast
+from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, Unpack, cast
 
 from reinhardt_tasks.codec import ArgumentsCodec, ValueCodec
 from reinhardt_tasks.config import QueueConfig
@@ -17,9 +17,12 @@ from reinhardt_tasks.identity import AnyId, TaskId
 from reinhardt_tasks.lifespan import Provider
 from reinhardt_tasks.message import Envelope, Message, encode_envelope
 from reinhardt_tasks.options import PLAIN, Call, EnqueueOptions, check_key, checked
+from reinhardt_tasks.step import Step
 from reinhardt_tasks.sync import blocking
 
 P = ParamSpec("P")
+Q = ParamSpec("Q")
+A = TypeVar("A")
 R = TypeVar("R")
 
 
@@ -46,8 +49,16 @@ class Plan:
             "unique_for": call.unique_for,
             "result_ttl": self.config.result_ttl if options.result_ttl is None else options.result_ttl,
             "max_losses": self.config.max_losses,
+            "returns": codecs.arguments.result_type,
         }
         self.key = _key_maker(definition, call)
+
+    def made(self, encoded: bytes, key: str | None) -> Message[Any]:
+        """A message with these arguments, under a fresh id."""
+        id = TaskId.new()
+        fields = self.message
+        envelope = Envelope(bytes(id), fields["name"], fields["queue"], encoded, **self.envelope)
+        return Message(id=id, body=self.seal(encode_envelope(envelope)), unique_key=key, **fields)
 
 
 KeyMaker = Callable[[bytes, tuple[Any, ...], Mapping[str, Any]], str]
@@ -121,6 +132,10 @@ class Task(Generic[P, R]):
         """The wire form of its arguments."""
         return self._definition.codecs_now().arguments
 
+    def arguments_for(self, size: int) -> ArgumentsCodec:
+        """The wire form of its arguments where they have `size` bytes, as results that are filled in may have."""
+        return self._definition.arguments_for(size)
+
     @property
     def returns(self) -> ValueCodec:
         """The wire form of its result."""
@@ -142,13 +157,30 @@ class Task(Generic[P, R]):
         Raises ArgumentError and other SerializationErrors for a call that does not fit or cannot travel, OptionError
         where `using` was given what concerns the sending alone, QueueError while the task belongs to no queue.
         """
-        extra = self._call.about_sending
-        if extra is not None:
-            raise OptionError(
-                f"{extra} is no part of a message; pass it as the message is sent: queue.enqueue(message, {extra}=…)",
-                setting=extra,
-            )
+        self._refuse_about_sending()
         return self._message(args, kwargs)
+
+    def step(self: Task[Concatenate[A, Q], R], /, *args: Q.args, **kwargs: Q.kwargs) -> Step[A, R]:
+        """One call less its first parameter, for a workflow: the result of the step before fills that.
+
+        Raises what `message` raises, ConfigurationError for a task without a first parameter, and OptionError for one
+        that is unique by its arguments, as these are not known yet.
+        """
+        return self.part((self.arguments.require_first(),), args, kwargs)
+
+    def part(self, missing: tuple[str, ...], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Step[Any, R]:
+        """One call less the parameters `missing`, which results of other messages will fill. Raises as `step`."""
+        self._refuse_about_sending()
+        plan = self._plan_now()
+        if plan.key is not None and self._call.unique_key is None:
+            raise OptionError(
+                f"task {self.name} is unique by its arguments, and those of a step are known only once the one before "
+                "it has ended; give the step a key of its own: task.using(unique_key=…)",
+                setting="unique_key",
+            )
+        arguments = self._definition.codecs.arguments
+        message = plan.made(arguments.encode_without(missing, args, kwargs), self._call.unique_key)
+        return Step(message=message, takes={name: arguments.types[name] for name in missing})
 
     async def enqueue(self, /, *args: P.args, **kwargs: P.kwargs) -> TaskHandle[R]:
         """Store one call for a worker to run. Once this returns it is safe with the backend.
@@ -171,15 +203,24 @@ class Task(Generic[P, R]):
         return TaskHandle(self._definition.door(), TaskId.parse(id), self.returns)
 
     def _message(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Message[R]:
+        plan = self._plan_now()
+        encoded = plan.encode(args, kwargs)
+        return plan.made(encoded, plan.key(encoded, args, kwargs) if plan.key is not None else None)
+
+    def _plan_now(self) -> Plan:
+        """The plan under the queue's settings of now."""
         definition, plan = self._definition, self._plan
         if plan is None or definition.home.door is None or plan.config is not definition.home.door.config:
             plan = self._plan = Plan(definition, self._call)
-        encoded = plan.encode(args, kwargs)
-        id = TaskId.new()
-        fields = plan.message
-        envelope = Envelope(bytes(id), definition.name, fields["queue"], encoded, **plan.envelope)
-        key = plan.key(encoded, args, kwargs) if plan.key is not None else None
-        return Message(id=id, body=plan.seal(encode_envelope(envelope)), unique_key=key, **fields)
+        return plan
+
+    def _refuse_about_sending(self) -> None:
+        extra = self._call.about_sending
+        if extra is not None:
+            raise OptionError(
+                f"{extra} is no part of a message; pass it as the message is sent: queue.enqueue(message, {extra}=…)",
+                setting=extra,
+            )
 
     def _refuse_missing_values(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         """A call here, outside a worker, has to bring what providers would give."""

@@ -22,7 +22,7 @@ def test_a_step_is_the_call_less_its_first_parameter(image, width, at):
     step = both.encode_step((width,), {"at": at})
     assert wire(step) == {"width": width, "at": None if at is None else at.isoformat()}
     before = ValueCodec(Point, where="the result").encode(image)
-    merged = both.merge_first(step, before)
+    merged = both.merge(step, {"image": before})
     assert both.decode(merged) == both.decode(both.encode((image, width), {"at": at}))
 
 
@@ -45,7 +45,7 @@ def test_a_dependency_is_never_the_first_parameter():
 
     both = calls(task, skip={"db"})
     assert both.first_parameter == "a"
-    assert both.decode(both.merge_first(both.encode_step((), {}), b"\x07")) == ((), {"a": 7})
+    assert both.decode(both.merge(both.encode_step((), {}), {"a": b"\x07"})) == ((), {"a": 7})
 
 
 def test_a_step_binds_as_strictly_as_a_call():
@@ -61,23 +61,32 @@ def test_a_task_without_parameters_is_no_step():
 
     def task(): ...
 
-    with pytest.raises(ConfigurationError, match=r"Task app\.work takes no first parameter"):
+    with pytest.raises(ConfigurationError, match=r"Task app\.work takes no first parameter .* Give it one"):
         calls(task).encode_step((), {})
-    with pytest.raises(ConfigurationError, match="Give it one"):
-        calls(task).merge_first(b"\x80", b"\xc0")
+
+
+def test_any_parameters_may_be_left_out():
+    """As a node of a graph leaves out those that its edges fill; one that there is not, or is a `*args`, is refused."""
+    both = calls(resize)
+    part = both.encode_without(("width",), (Point(1),), {})
+    assert both.decode(both.merge(part, {"width": b"\x07"})) == both.decode(both.encode((Point(1), 7), {}))
+    with pytest.raises(ArgumentError, match="parameter 'height' is to be filled, and there is none"):
+        both.encode_without(("height",), (), {})
+    with pytest.raises(ArgumentError, match="parameter 'options'"):
+        calls(keywords).encode_without(("options",), (), {})
 
 
 def test_a_merge_that_cannot_be_is_refused():
     """Broken steps, a value twice, or more than the limit."""
     both = calls(plainly, limits=Limits(max_size=50))
     with pytest.raises(BadPayloadError, match=r"app\.work: the call cannot be read"):
-        both.merge_first(b"\xc1", b"\xc0")
+        both.merge(b"\xc1", {"text": b"\xc0"})
     with pytest.raises(BadPayloadError, match="already"):
-        both.merge_first(both.encode(("a",), {}), b"\xa1b")
+        both.merge(both.encode(("a",), {}), {"text": b"\xa1b"})
     with pytest.raises(PayloadTooLargeError, match=r"most of them in parameter 'text'; the limit is 50"):
-        both.merge_first(both.encode_step((), {}), msgspec.msgpack.encode("x" * 60))
+        both.merge(both.encode_step((), {}), {"text": msgspec.msgpack.encode("x" * 60)})
     with pytest.raises(BadPayloadError, match="parameter 'text' cannot be read: Expected `str`, got `int`"):
-        both.decode(both.merge_first(both.encode_step((), {}), b"\x01"))
+        both.decode(both.merge(both.encode_step((), {}), {"text": b"\x01"}))
 
 
 # Tasks that are classes ----------------------------------------------------------------------------------------------

@@ -36,6 +36,8 @@ class ArgumentsCodec:
     """Its declared type; None without one."""
     result_type: Any
     """The declared type of what the function returns; Any where there is none."""
+    types: Mapping[str, Any]
+    """The declared type of each parameter that travels."""
 
     def __init__(
         self,
@@ -55,11 +57,13 @@ class ArgumentsCodec:
             for name, declared in parameters.types.items()
         }
         self._exact = {name: codec.exact for name, codec in self._codecs.items()}
+        self._parameters = parameters
         self._binder = Binder(parameters)
-        self._step_binder = Binder(parameters.without_first())
+        self._partial: dict[tuple[str, ...], Binder] = {}
         self._arrival = Arrival(parameters, self._codecs, limits=limits, by_name=isinstance(function, type))
         self.first_parameter = parameters.first
         self.first_type = parameters.types[parameters.first] if parameters.first else None
+        self.types = parameters.types
         self.result_type = parameters.returns
 
     def encode(self, args: tuple[object, ...], kwargs: Mapping[str, object]) -> bytes:
@@ -71,20 +75,26 @@ class ArgumentsCodec:
         return self._encoded(self._binder.bind(args, kwargs))
 
     def encode_step(self, args: tuple[object, ...], kwargs: Mapping[str, object]) -> bytes:
-        """The call less its first parameter, which `merge_first` adds. Raises as `encode`."""
-        self._require_first()
-        return self._encoded(self._step_binder.bind(args, kwargs))
+        """The call less its first parameter, which `merge` adds. Raises as `encode`."""
+        return self.encode_without((self.require_first(),), args, kwargs)
 
-    def merge_first(self, raw: bytes, first: bytes) -> bytes:
-        """The call that a step becomes, given the encoded value of its first parameter. Raises SerializationError."""
-        name = self._require_first()
+    def encode_without(self, names: tuple[str, ...], args: tuple[object, ...], kwargs: Mapping[str, object]) -> bytes:
+        """The call less some parameters, which `merge` adds. Raises as `encode`, and for one that there is not."""
+        binder = self._partial.get(names)
+        if binder is None:
+            binder = self._partial[names] = Binder(self._parameters.without(names))
+        return self._encoded(binder.bind(args, kwargs))
+
+    def merge(self, raw: bytes, given: Mapping[str, bytes]) -> bytes:
+        """The call that a step becomes, given the encoded values that it leaves out. Raises SerializationError."""
         try:
             step = _read_parts(raw)
         except Exception as error:
             raise unreadable(self._place, error, self._limits) from error
-        if name in step:
-            raise self._place.damaged(f"the step has a value for its first parameter '{name}' already")
-        parts = {name: msgspec.Raw(first), **step}
+        doubled = sorted(given.keys() & step.keys())
+        if doubled:
+            raise self._place.damaged(f"the step has a value for its parameter '{doubled[0]}' already")
+        parts = {**{name: msgspec.Raw(value) for name, value in given.items()}, **step}
         return self._bounded(wire.encode(parts), parts)
 
     def decode(self, raw: bytes) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -120,7 +130,8 @@ class ArgumentsCodec:
         note = f", most of them in parameter '{largest}'"
         raise self._place.unfit(too_large(len(raw), self._limits.max_size, note))
 
-    def _require_first(self) -> str:
+    def require_first(self) -> str:
+        """The first parameter. Raises ConfigurationError where the function takes none."""
         if self.first_parameter is None:
             raise ConfigurationError(
                 f"Task {self._place.name} takes no first parameter to receive the result of the step before it. "

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
+import operator
 import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from inspect import Parameter, Signature
-from typing import Any, Unpack, get_args, get_origin, get_type_hints
+from types import UnionType
+from typing import Any, Union, Unpack, get_args, get_origin, get_type_hints
 
 from reinhardt_tasks.codec.refusals import Place
-from reinhardt_tasks.errors import ArgumentError, ConfigurationError
+from reinhardt_tasks.errors import ArgumentError, ConfigurationError, TaskError
 
 _POSITIONAL = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
 _VARIADIC = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
+_SERIES = (list, tuple)
 _NAMED = re.compile(r"'(\w+)'")
 
 
@@ -39,7 +43,7 @@ class Parameters:
         if strange:
             raise ConfigurationError(f"Task {name} has no parameter {strange[0]!r} for the worker to fill in.")
         types = {
-            parameter.name: _declared(parameter, hints.get(parameter.name, Any))
+            parameter.name: _declared(parameter, without_errors(hints.get(parameter.name, Any)))
             for parameter in signature.parameters.values()
             if parameter.name not in skip
         }
@@ -51,11 +55,18 @@ class Parameters:
         taken = next((self.signature.parameters[name] for name in self.types), None)
         return None if taken is None or taken.kind in _VARIADIC else taken.name
 
-    def without_first(self) -> Parameters:
-        """The same, less the first parameter."""
-        rest = [parameter for name, parameter in self.signature.parameters.items() if name != self.first]
-        types = {name: declared for name, declared in self.types.items() if name != self.first}
+    def without(self, names: Collection[str]) -> Parameters:
+        """The same, less some parameters. Raises ArgumentError for one that there is not."""
+        strange = [name for name in names if name not in self.types or self._is_variadic(name)]
+        if strange:
+            place = Place(self.name, f"parameter '{strange[0]}'")
+            raise place.refuse(ArgumentError, f"is to be filled, and there is none. The task takes {self.signature}")
+        rest = [one for name, one in self.signature.parameters.items() if name not in names]
+        types = {name: declared for name, declared in self.types.items() if name not in names}
         return Parameters(self.name, self.signature.replace(parameters=rest), self.skip, types, self.returns)
+
+    def _is_variadic(self, name: str) -> bool:
+        return self.signature.parameters[name].kind in _VARIADIC
 
 
 class Binder:
@@ -169,3 +180,15 @@ def _declared(parameter: Parameter, hint: Any) -> Any:
     if parameter.kind is Parameter.VAR_KEYWORD:
         return get_args(hint)[0] if get_origin(hint) is Unpack else dict[str, hint]
     return hint
+
+
+def without_errors(hint: Any) -> Any:
+    """The type less the errors among its alternatives: those do not travel, they are put in after the rest is read."""
+    kind, inner = get_origin(hint), get_args(hint)
+    if kind in (Union, UnionType):
+        kept = [without_errors(one) for one in inner if not (isinstance(one, type) and issubclass(one, TaskError))]
+        return functools.reduce(operator.or_, kept) if kept else hint
+    if kind not in _SERIES:
+        return hint
+    changed = tuple(one if one is ... else without_errors(one) for one in inner)
+    return hint if changed == inner else kind[changed]

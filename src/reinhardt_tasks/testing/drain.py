@@ -26,7 +26,7 @@ async def drain(queue: TaskQueue) -> int:
     await backend.beat(_beat(worker, 1))
     try:
         async with queue.lifespans() as values:
-            return await _run_all(backend, worker, Runner(queue, values=values))
+            return await _run_all(backend, worker, Runner(queue, values=values, backend=backend))
     finally:
         await backend.beat(_beat(worker, 2, leaving=True))
 

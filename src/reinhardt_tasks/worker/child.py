@@ -246,7 +246,7 @@ class Bench:
         except ConfigurationError as error:
             return Refused(str(error))
         try:
-            args, kwargs = task.arguments.decode(start.arguments)
+            args, kwargs = task.arguments_for(len(start.arguments)).decode(start.arguments)
         except SerializationError as error:
             return _raised(Failure(refusal(error)))
         try:

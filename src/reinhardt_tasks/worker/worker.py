@@ -100,7 +100,7 @@ class Worker:
         async with contextlib.AsyncExitStack() as opened:
             values = await opened.enter_async_context(self.queue.lifespans())
             pools = await opened.enter_async_context(WorkerPools(self.config, target=self._target))
-            runner = Runner(self.queue, values=values, pools=pools)
+            runner = Runner(self.queue, values=values, pools=pools, backend=backend)
             shift = Shift(
                 backend,
                 runner,

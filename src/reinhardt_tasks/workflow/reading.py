@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
 from typing import Final
 
 from reinhardt_tasks.contract import MAX_PAGE, TaskBackend
@@ -41,7 +42,7 @@ class Node:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tree:
-    """A workflow: the `id` of the message that ends it, its `name`, and its nodes by id, in the order of their ids."""
+    """A workflow: the `id` of the message that ends it, its `name`, and its nodes by id, parents first."""
 
     id: TaskId
     name: str
@@ -74,7 +75,16 @@ async def read(place: Place, id: TaskId) -> Tree:
                 name = (envelope.f or name) if record.id == end else name
     if end not in nodes:
         raise BackendTaskNotFoundError(task_id=str(end))
-    return Tree(id=end, name=name, nodes=dict(sorted(nodes.items())))
+    return Tree(id=end, name=name, nodes=_ordered(nodes))
+
+
+def _ordered(nodes: dict[TaskId, Node]) -> dict[TaskId, Node]:
+    """The nodes such that each comes after its parents, by their ids where that leaves a choice."""
+    parents = {id: [one for one in nodes[id].parents if one in nodes] for id in sorted(nodes)}
+    try:
+        return {id: nodes[id] for id in TopologicalSorter(parents).static_order()}
+    except CycleError:  # only in what somebody has tampered with
+        return dict(sorted(nodes.items()))
 
 
 async def pages(backend: TaskBackend, workflow: TaskId | None, *, also: TaskId) -> AsyncIterator[list[TaskId]]:

@@ -1,0 +1,52 @@
+"""The tasks that every worker knows besides those of its queue: they hold workflows together."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Final
+
+from reinhardt_tasks.context import current_task
+from reinhardt_tasks.handle import Place
+from reinhardt_tasks.identity import TaskId
+from reinhardt_tasks.lifespan import Depends, Provider
+from reinhardt_tasks.message import ErrorRecord, Reason
+from reinhardt_tasks.registry import TaskRegistry
+from reinhardt_tasks.retry import RetryStrategy
+from reinhardt_tasks.workflow.laying import GATHER
+from reinhardt_tasks.workflow.stopping import stop
+
+BUILT_IN: Final = TaskRegistry()
+EXPIRE: Final = "reinhardt_tasks.workflow.expire"
+"""The task of messages that end a workflow whose time is up."""
+
+
+async def _the_runners_own() -> AsyncIterator[Place]:
+    """Never entered."""
+    nowhere: tuple[Place, ...] = ()
+    for place in nowhere:
+        yield place
+
+
+PLACE: Final = Provider(_the_runners_own)
+"""Stands for where the messages live, in the parameters of built-in tasks; the runner gives it."""
+_PATIENT: Final = RetryStrategy.exponential_backoff(max_retries=20)
+
+
+@BUILT_IN.task(name=GATHER, retry=_PATIENT)
+async def gather(timer: str | None = None, *, place: Place = Depends(PLACE)) -> None:
+    """Stand for the results of the messages it waited for, which are read from them; let the timer be forgotten."""
+    if timer is not None:
+        error = ErrorRecord("TaskCancelledError", "its workflow ended in time", reason=Reason.CANCELLED)
+        await (await place.backend()).cancel([TaskId.parse(timer)], error=error.encode())
+
+
+@BUILT_IN.task(name=EXPIRE, retry=_PATIENT)
+async def expire(workflow: str, limit: float, *, place: Place = Depends(PLACE)) -> None:
+    """Cancel what is left of a workflow whose time is up."""
+    backend = await place.backend()
+    own, end = await backend.get([current_task().id, TaskId.parse(workflow)])
+    early = own is not None and own.started_at is not None and (own.run_at or 0.0) > own.started_at
+    if early or end is None or end.status.finished:  # early: a backend that waits for no moment
+        return
+    text = f"its workflow took longer than its limit of {limit:g} s"
+    await stop(backend, end.id, ErrorRecord("TaskTimeoutError", text, reason=Reason.TIMEOUT), but=current_task().id)

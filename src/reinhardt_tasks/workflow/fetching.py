@@ -1,0 +1,170 @@
+"""The results that an expression stands for, read from where the messages live."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import msgspec
+
+from reinhardt_tasks.contract import MAX_BATCH, TaskBackend
+from reinhardt_tasks.definition import MAX_FILLED
+from reinhardt_tasks.errors import PayloadTooLargeError, ResultExpiredError, TaskError
+from reinhardt_tasks.handle import Place
+from reinhardt_tasks.identity import TaskId
+from reinhardt_tasks.message import Record, decode_envelope
+from reinhardt_tasks.results import failure_in
+from reinhardt_tasks.status import TaskStatus
+from reinhardt_tasks.workflow.expression import (
+    WHOLE,
+    Expression,
+    id_in,
+    is_gathered,
+    is_tolerant,
+    references,
+    replaced,
+)
+
+_FIRST_PAGE: Final = 50
+_NOTHING: Final = b"\xc0"
+
+
+@dataclass(slots=True)
+class Fetched:
+    """An expression with the encoded results it stands for, and the errors of those that failed and may."""
+
+    expression: Any
+    results: dict[TaskId, bytes] = field(default_factory=dict)
+    errors: dict[TaskId, TaskError] = field(default_factory=dict)
+    names: dict[TaskId, str] = field(default_factory=dict)
+    """The tasks that the results come from."""
+
+    def encoded(self, expression: Expression) -> bytes:
+        """The value that a part of the expression stands for; errors are left out of their lists."""
+        return msgspec.msgpack.encode(self._raw(expression))
+
+    def _raw(self, expression: Expression) -> Any:
+        match expression:
+            case bytes():
+                return msgspec.Raw(self.results[id_in(expression)])
+            case list():
+                return [self._raw(part) for part in expression if not self.is_error(part)]
+            case _:
+                return {name: self._raw(part) for name, part in expression.items()}
+
+    def is_error(self, expression: Expression) -> bool:
+        """Whether an error stands in its place."""
+        return isinstance(expression, bytes) and id_in(expression) in self.errors
+
+    def restored(self, expression: Expression, value: Any) -> Any:
+        """`value`, decoded from what `encoded` gave, with the errors in their places."""
+        match expression:
+            case list():
+                rest = iter(value)
+                items = [
+                    self.errors[id_in(part)] if self.is_error(part) else self.restored(part, next(rest))  # type: ignore[arg-type]
+                    for part in expression
+                ]
+                return items if isinstance(value, list) else type(value)(items)
+            case dict() if isinstance(value, dict):
+                return {name: self.restored(part, value[name]) for name, part in expression.items()}
+            case _:
+                return value
+
+
+async def fetch(place: Place, expression: Any, *, limit: int | None = None) -> Fetched:
+    """All results that `expression` stands for.
+
+    Raises ResultExpiredError for one that is no longer kept, PayloadTooLargeError when together they have more than
+    `limit` bytes, SignatureError for one that was not closed by the queue's keys, and what the backend raises.
+    """
+    backend = await place.backend()
+    fetched = Fetched(await _without_gathered(place, backend, expression))
+    tolerant: dict[TaskId, bool] = {}
+    for one in references(fetched.expression):
+        id = id_in(one)
+        tolerant[id] = tolerant.get(id, True) and is_tolerant(one)
+    ids, start = list(tolerant), 0
+    pages = _Pages(limit)
+    while start < len(ids):
+        page = ids[start : start + pages.size]
+        start += len(page)
+        for id, record in zip(page, await backend.get(page), strict=True):
+            _take(place, fetched, id, record, tolerant=tolerant[id])
+            pages.count(len(fetched.results.get(id, b"")))
+        pages.turn()
+    return fetched
+
+
+class _Pages:
+    """How many results to read at once: more and more, unless they turn out to be large."""
+
+    def __init__(self, limit: int | None) -> None:
+        self._limit = limit
+        self._total = 0
+        self._largest = 1
+        self.size = _FIRST_PAGE
+
+    def count(self, size: int) -> None:
+        """Take note of a result of `size` bytes. Raises PayloadTooLargeError."""
+        self._total += size
+        self._largest = max(self._largest, size)
+        if self._limit is not None and self._total > self._limit:
+            raise PayloadTooLargeError(
+                f"the results that this step takes have {self._total} bytes or more together; the limit is "
+                f"{self._limit}. Let the steps before it store what they make elsewhere, and return its key.",
+                where="the inputs",
+                size=self._total,
+                limit=self._limit,
+            )
+
+    def turn(self) -> None:
+        """The size of the next page."""
+        self.size = max(1, min(MAX_BATCH, 2 * self.size, MAX_FILLED // self._largest))
+
+
+def _take(place: Place, fetched: Fetched, id: TaskId, record: Record | None, *, tolerant: bool) -> None:
+    """Enter what became of one message."""
+    if record is None:
+        raise _lost(id)
+    if record.status is TaskStatus.SUCCESS and not record.expired:
+        fetched.results[id] = _NOTHING if record.result is None else place.seal.open(record.result, id)
+        fetched.names[id] = record.name
+        return
+    failure = failure_in(record)
+    if failure is None or isinstance(failure, ResultExpiredError) or not tolerant:
+        raise _lost(id)
+    fetched.errors[id] = failure
+
+
+def _lost(id: TaskId) -> ResultExpiredError:
+    return ResultExpiredError(
+        f"the result of message {id}, which this step takes, is no longer kept. Enqueue the workflow anew, and raise "
+        "`result_ttl` of that task if a workflow is to be requeued later than that",
+        task_id=str(id),
+    )
+
+
+async def _without_gathered(place: Place, backend: TaskBackend, expression: Any) -> Any:
+    """The expression with what gathering messages stand for in their places."""
+    kept: set[bytes] = set()
+    while gathering := [one for one in references(expression) if is_gathered(one) and one not in kept]:
+        known: dict[bytes, Expression] = {}
+        for start in range(0, len(gathering), MAX_BATCH):
+            await _look_up(place, backend, list(dict.fromkeys(gathering[start : start + MAX_BATCH])), known)
+        kept.update(one for one in gathering if one not in known)
+        expression = replaced(expression, known)
+    return expression
+
+
+async def _look_up(
+    place: Place, backend: TaskBackend, gathering: Sequence[bytes], known: dict[bytes, Expression]
+) -> None:
+    """Enter what gathering messages stand for; one that failed, and may, stands for itself."""
+    for one, record in zip(gathering, await backend.get([id_in(one) for one in gathering], body=True), strict=True):
+        if record is None or record.body is None:
+            raise _lost(id_in(one))
+        if record.status is TaskStatus.SUCCESS:
+            envelope = decode_envelope(place.seal.open(record.body))
+            known[one] = (envelope.w or {}).get(WHOLE, [])

@@ -1,0 +1,187 @@
+"""A workflow seen from outside: `WorkflowHandle`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from typing import Any, Final, Protocol, TypeVar
+
+from reinhardt_tasks.codec import ValueCodec
+from reinhardt_tasks.contract import MAX_PAGE, TaskBackend
+from reinhardt_tasks.errors import BackendTaskNotFoundError, TaskError
+from reinhardt_tasks.handle import Place, TaskHandle
+from reinhardt_tasks.identity import TaskId
+from reinhardt_tasks.message import ErrorRecord, Progress, Reason, Record, decode_envelope
+from reinhardt_tasks.results import TaskOutput, TaskResult, failure_in
+from reinhardt_tasks.retry import Seconds
+from reinhardt_tasks.status import TaskStatus
+from reinhardt_tasks.sync import blocking
+from reinhardt_tasks.workflow.chain import ChainStatus
+from reinhardt_tasks.workflow.expression import WHOLE, Expression, id_in
+from reinhardt_tasks.workflow.fetching import Fetched, fetch
+from reinhardt_tasks.workflow.laying import GATHER
+from reinhardt_tasks.workflow.reading import Node, Tree, read
+from reinhardt_tasks.workflow.stopping import stop
+
+R_co = TypeVar("R_co", covariant=True)
+_BEGUN: Final = frozenset({TaskStatus.RUNNING, TaskStatus.RETRY, TaskStatus.SUCCESS, TaskStatus.FAILURE})
+_FALLEN: Final = frozenset({TaskStatus.FAILURE, TaskStatus.CANCELLED})
+_BUILT_IN: Final = GATHER.rpartition(".")[0] + "."
+_UNKNOWN: Final = object()
+
+
+class Home(Place, Protocol):
+    """What a workflow's handle needs of the queue."""
+
+    def returns_of(self, name: str) -> ValueCodec:
+        """How results of the task called `name` are read."""
+
+
+class WorkflowHandle(TaskHandle[R_co]):
+    """A workflow by the `id` of the message that ends it; `R_co` is what the workflow comes to.
+
+    `result` and `outcome` are the workflow's: where a step failed for good, they give that step's error, and its id.
+    `status` is that of its last message; `progress` counts messages.
+    """
+
+    __slots__ = ("_home", "_known")
+
+    def __init__(
+        self, home: Home, id: TaskId, codec: ValueCodec, *, created: bool = False, known: Any = _UNKNOWN
+    ) -> None:
+        super().__init__(home, id, codec, created=created)
+        self._home = home
+        self._known = known
+
+    def __repr__(self) -> str:
+        return f"<WorkflowHandle {self.id}>"
+
+    async def outcome(self, timeout: Seconds | None = None) -> TaskResult[R_co]:
+        """How the workflow ended: a TaskOutput, or the error of the step that failed, or of what was cancelled."""
+        if self._known is not _UNKNOWN:
+            return TaskOutput(self.id, self._known)
+        return await super().outcome(timeout)
+
+    async def chain_status(self) -> ChainStatus:
+        """How far the workflow is. At most two calls of the backend, whatever its size."""
+        if self._known is not _UNKNOWN:
+            return ChainStatus.COMPLETED
+        record = await self._record()
+        if record.status is TaskStatus.SUCCESS:
+            return ChainStatus.COMPLETED
+        if record.status in _FALLEN:
+            return ChainStatus.FAILED
+        begun = record.status in _BEGUN or await (await self._home.backend()).find(
+            workflow=self.id, statuses=_BEGUN, limit=1
+        )
+        return ChainStatus.RUNNING if begun else ChainStatus.PENDING
+
+    async def progress(self) -> Progress | None:
+        """How many messages have ended, of how many; the note names the tasks that run now, up to five."""
+        done = total = 0
+        at = 0.0
+        running: dict[str, None] = {}
+        async for record in _records(await self._home.backend(), self.id):
+            total += 1
+            done += record.status.finished
+            at = max(at, record.updated_at)
+            if record.status is TaskStatus.RUNNING:
+                running[record.name] = None
+        if not total:
+            return await super().progress()
+        return Progress(done, total, ", ".join(list(running)[:5]), at)
+
+    async def tree(self) -> Tree:
+        """Every message of the workflow, with what it waits for and how it stands."""
+        return await read(self._home, self.id)
+
+    async def cancel(self) -> bool:
+        """Cancel all that has not ended: at once what does not run, by an order to its worker what does.
+
+        True when there was anything to cancel.
+        """
+        error = ErrorRecord("TaskCancelledError", "its workflow was cancelled by request", reason=Reason.CANCELLED)
+        record = await self._record()
+        if record.workflow != self.id:
+            return await super().cancel()
+        return bool(await stop(await self._home.backend(), self.id, error))
+
+    # What became of it --------------------------------------------------------------------------------------------
+
+    async def _value(self, record: Record) -> Any:
+        if record.name != GATHER:
+            return await super()._value(record)
+        backend = await self._home.backend()
+        whole = (await backend.get([self.id], body=True))[0]
+        if whole is None or whole.body is None:
+            raise BackendTaskNotFoundError(task_id=str(self.id))
+        envelope = decode_envelope(self._home.seal.open(whole.body))
+        fetched = await fetch(self._home, (envelope.w or {}).get(WHOLE, []))
+        return _decoded(fetched, fetched.expression, self._home.returns_of)
+
+    async def _failure(self, record: Record) -> TaskError | None:
+        """The error of the step that failed, where that is why the last one was cancelled."""
+        failure = failure_in(record)
+        if failure is None or _reason(record) is not Reason.PARENT_FAILED:
+            return failure
+        tree = await read(self._home, self.id)
+        culprit = _culprit(tree)
+        found = (await (await self._home.backend()).get([culprit.id]))[0]
+        cause = None if found is None else failure_in(found)
+        if cause is None or culprit.id == self.id:
+            return failure
+        cause.add_note(
+            f"It is a step of the workflow {tree.name or ''} {self.id}, whose later steps were cancelled for it; "
+            "requeue it to go on from there."
+        )
+        return cause
+
+    # Blocking -----------------------------------------------------------------------------------------------------
+
+    def chain_status_sync(self) -> ChainStatus:
+        """`chain_status` for code without an event loop."""
+        return blocking(self.chain_status, instead="await handle.chain_status()")
+
+    def tree_sync(self) -> Tree:
+        """`tree` for code without an event loop."""
+        return blocking(self.tree, instead="await handle.tree()")
+
+
+def _decoded(fetched: Fetched, expression: Expression, returns_of: Callable[[str], ValueCodec]) -> Any:
+    """The value of an expression, each result read as its own task declares it."""
+    match expression:
+        case bytes():
+            id = id_in(expression)
+            if id in fetched.errors:
+                return fetched.errors[id]
+            return returns_of(fetched.names[id]).decode(fetched.results[id])
+        case list():
+            return [_decoded(fetched, part, returns_of) for part in expression]
+        case _:
+            return {name: _decoded(fetched, part, returns_of) for name, part in expression.items()}
+
+
+def _reason(record: Record) -> Reason | None:
+    return ErrorRecord.decode(record.error).reason if record.error else None
+
+
+def _culprit(tree: Tree) -> Node:
+    """The first message that did not end well, up from the end of the workflow."""
+    node, seen = tree.end, {tree.id}
+    while node.reason is Reason.PARENT_FAILED:
+        parents = [tree.nodes[id] for id in node.parents if id in tree.nodes and id not in seen]
+        fallen = [parent for parent in parents if parent.status in _FALLEN]
+        if not fallen:
+            return node
+        node = next((parent for parent in fallen if parent.reason is not Reason.PARENT_FAILED), fallen[0])
+        seen.add(node.id)
+    return node
+
+
+async def _records(backend: TaskBackend, workflow: TaskId) -> AsyncIterator[Record]:
+    """The messages of a workflow, those that only hold it together left out."""
+    before: TaskId | None = None
+    while page := await backend.find(workflow=workflow, before=before, limit=MAX_PAGE):
+        for record in page:
+            if not record.name.startswith(_BUILT_IN):
+                yield record
+        before = page[-1].id

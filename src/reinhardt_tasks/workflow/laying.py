@@ -1,0 +1,175 @@
+"""Any nesting of workflows laid out flat: messages that wait for others, parents first.
+
+No message gathers in the middle as long as one message alone takes what several others return: it waits for all of
+them, and takes an expression of their results. Only where many take from many, where errors count as values, or where
+nothing stands at the end, one more message gathers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from msgspec.structs import replace
+
+from reinhardt_tasks.codec import Seal
+from reinhardt_tasks.config import QueueConfig
+from reinhardt_tasks.errors import ArgumentError, OptionError, QueueError
+from reinhardt_tasks.identity import TaskId
+from reinhardt_tasks.message import AnyMessage, Envelope, Message, decode_envelope, encode_envelope
+from reinhardt_tasks.retry import seconds
+from reinhardt_tasks.step import Step
+from reinhardt_tasks.workflow.expression import GATHERED, TOLERANT, WHOLE, Expression, id_in, reference, references
+from reinhardt_tasks.workflow.part import Ground, Part, Value, Workflow, name_of, unique, waits_of
+
+GATHER: Final = "reinhardt_tasks.workflow.gather"
+"""The task of messages that stand for the results of others."""
+
+
+@dataclass(slots=True)
+class Draft:
+    """A message before it is closed: with an `envelope` of its own where that says more than the message's body."""
+
+    message: AnyMessage
+    envelope: Envelope | None = None
+    waits_on: tuple[TaskId, ...] = ()
+    tolerant: bool = False
+
+
+@dataclass(slots=True)
+class Laying(Ground):
+    """The messages of one workflow while it is laid out. Gathering messages are made by the settings `config`."""
+
+    seal: Seal
+    config: QueueConfig
+    drafts: dict[TaskId, Draft] = field(default_factory=dict)
+
+    # Parts --------------------------------------------------------------------------------------------------------
+
+    def part(self, part: Part, before: Value | None, label: str | None) -> Value:
+        """See Ground."""
+        if isinstance(part, Step):
+            return self._step(part, before, label)
+        if isinstance(part, Message):
+            return self.message(part, {}, waits_of(before), label)
+        return self._nested(part, before, label)
+
+    def _nested(self, nested: Workflow[Any], before: Value | None, label: str | None) -> Value:
+        if nested.timeout is not None:
+            raise OptionError(
+                f"{nested!r} has a timeout, and stands inside another workflow; give the timeout to the outermost one, "
+                "or to each task",
+                setting="timeout",
+            )
+        return nested.lay(self, before, label)
+
+    def _step(self, step: Step[Any, Any], before: Value | None, label: str | None) -> Value:
+        if before is None:
+            raise ArgumentError(
+                f"{name_of(step)} is a step, which takes the result of what comes before it, and nothing does; begin "
+                "with what task.message(…) returns",
+                name=step.message.name,
+                where=f"parameter {next(iter(step.takes))!r}",
+            )
+        return self.filled(step, dict.fromkeys(step.takes, before.expression), before.after, label)
+
+    def filled(
+        self, step: Step[Any, Any], inputs: Mapping[str, Expression], waits: tuple[TaskId, ...], label: str | None
+    ) -> Value:
+        """See Ground."""
+        return self.message(replace(step.message, id=TaskId.new()), inputs, waits, label)
+
+    def message(
+        self, message: AnyMessage, inputs: Mapping[str, Expression], waits: tuple[TaskId, ...], label: str | None
+    ) -> Value:
+        """What a message returns. Raises QueueError for a second use of it."""
+        if message.id in self.drafts:
+            raise QueueError(
+                f"message {message.id} of task {message.name} stands in the workflow twice; make another one by "
+                "task.message(…)"
+            )
+        envelope = None
+        if waits or inputs or label:
+            envelope = _told(replace(self._opened(message), s=label), inputs, waits)
+        self.drafts[message.id] = Draft(message, envelope, waits)
+        return Value(reference(message.id), (message.id,))
+
+    def _opened(self, message: AnyMessage) -> Envelope:
+        """The envelope of a message, under its id. Raises SignatureError where it was closed by other keys."""
+        return replace(decode_envelope(self.seal.open(message.body)), i=bytes(message.id))
+
+    # Gathering ----------------------------------------------------------------------------------------------------
+
+    def gathered(self, members: Sequence[Value], before: Value | None) -> Value:
+        """See Ground."""
+        waits = unique(member.after for member in members) if members else waits_of(before)
+        return Value([member.expression for member in members], waits)
+
+    def tolerated(self, members: Sequence[Value], before: Value | None) -> Value:
+        """See Ground."""
+        if not members:
+            return self.gathered(members, before)
+        ends = [member if member.is_single else self.gather(member) for member in members]
+        marked: list[Expression] = [_marked(end.expression, TOLERANT) for end in ends]
+        whole = self.gather(Value(marked, unique(end.after for end in ends)), tolerant=True)
+        return Value(whole.expression, unique([whole.after, waits_of(before)]))
+
+    def single(self, value: Value | None) -> Value | None:
+        """See Ground."""
+        return value if value is None or len(value.after) <= 1 else self.gather(value)
+
+    def gather(self, value: Value, *, tolerant: bool = False) -> Value:
+        """A message that stands for `value`."""
+        parents = [self.drafts[parent].message for parent in value.after]
+        message, envelope = self.built_in(GATHER, b"\x80", like=parents[-1] if parents else None)
+        if parents:
+            message = replace(message, result_ttl=max(parent.result_ttl for parent in parents))
+        envelope = _told(envelope, {WHOLE: value.expression}, value.after)
+        self.drafts[message.id] = Draft(message, envelope, value.after, tolerant)
+        return Value(reference(message.id, GATHERED), (message.id,))
+
+    def built_in(self, name: str, arguments: bytes, *, like: AnyMessage | None) -> tuple[AnyMessage, Envelope]:
+        """A message of a task that every worker knows, in the queue and of the priority of another one."""
+        queue, priority = (self.config.name, 5) if like is None else (like.queue, like.priority)
+        id = TaskId.new()
+        message: AnyMessage = Message(
+            id=id,
+            name=name,
+            body=b"",
+            queue=queue,
+            priority=priority,
+            result_ttl=seconds(self.config.result_ttl, what="result_ttl"),
+            max_losses=self.config.max_losses,
+        )
+        return message, Envelope(bytes(id), name, queue, arguments, priority)
+
+    # Closing ------------------------------------------------------------------------------------------------------
+
+    def name_end(self, id: TaskId, name: str) -> None:
+        """Let the message that ends the workflow tell its name."""
+        draft = self.drafts[id]
+        draft.envelope = replace(draft.envelope or self._opened(draft.message), f=name)
+
+    def closed(self, end: TaskId) -> list[AnyMessage]:
+        """The messages, as part of the workflow that ends with `end`."""
+        return [self._closed(draft, end) for draft in self.drafts.values()]
+
+    def _closed(self, draft: Draft, end: TaskId) -> AnyMessage:
+        message, envelope = draft.message, draft.envelope
+        body = message.body if envelope is None else self.seal.close(encode_envelope(envelope))
+        return replace(message, body=body, waits_on=draft.waits_on, tolerant=draft.tolerant, workflow=end)
+
+
+def _told(envelope: Envelope, inputs: Mapping[str, Expression], waits: tuple[TaskId, ...]) -> Envelope:
+    """The envelope with what fills its parameters, and what it waits for besides."""
+    taken = {id_in(one) for expression in inputs.values() for one in references(expression)}
+    others = [bytes(id) for id in waits if id not in taken]
+    return replace(envelope, w=dict(inputs) or None, o=others or None)
+
+
+def _marked(expression: Expression, mark: bytes) -> bytes:
+    """A reference with one more mark."""
+    if not isinstance(expression, bytes):
+        raise TypeError(f"only a reference can be marked, not {expression!r}")
+    return expression + mark
