@@ -115,6 +115,30 @@ async def test_a_server_that_only_reads_is_told(server, database, url):
     assert "read-only" in str(await refusal(url))
 
 
+async def test_a_standby_is_told():
+    """It is one that follows no primary here, and takes no messages all the same."""
+    with running() as follower:
+        async with PostgresBackend(follower.url()):
+            follower.stop()
+        (follower.data / "standby.signal").touch()
+        follower.start()
+        told = str(await refusal(follower.url()))
+        assert "is a standby" in told
+        assert "target_session_attrs=read-write" in told
+
+
+async def test_tables_that_a_crash_would_empty_are_told_with_the_cure(server, database, url):
+    """It works: once run, the database is opened."""
+    async with PostgresBackend(url):
+        for table in ("messages", "schedules"):
+            server.execute(f"ALTER TABLE reinhardt_{table} SET UNLOGGED", database=database)
+    told = str(await refusal(url))
+    assert "reinhardt_messages, reinhardt_schedules" in told
+    server.execute(told[told.index("ALTER TABLE") :], database=database)
+    async with PostgresBackend(url) as backend:
+        assert (await backend.put((message(),)))[0].created
+
+
 async def test_a_database_in_another_encoding_is_told(server):
     """Not every text could be stored there."""
     server.execute("CREATE DATABASE latin ENCODING 'LATIN1' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-import importlib
 import itertools
 import math
 import os
@@ -20,6 +19,7 @@ from pathlib import Path
 
 import psycopg
 
+from tests.servers.container import contained
 from tests.servers.process import MissingServerError, ServerProcess
 from tests.servers.redis import PATIENCE, SHORT_LEASE
 
@@ -27,7 +27,7 @@ URL_VARIABLE = "REINHARDT_TEST_POSTGRES_URL"
 GET_POSTGRES = "PostgreSQL is not on this machine: type `sudo apt-get install postgresql libfaketime`"
 GET_SHARED = (
     f"{GET_POSTGRES}, or name a database that the tests may fill, {URL_VARIABLE}=postgresql://…, or have a Docker"
-    " engine and `pip install testcontainers psycopg2-binary`"
+    " engine and `pip install testcontainers`"
 )
 IMAGE = "postgres:16"
 GET_FAKETIME = "libfaketime, which moves the clock of a server, is missing: type `sudo apt-get install libfaketime`"
@@ -302,18 +302,8 @@ def close_shared() -> None:
 
 
 def _container() -> GivenPostgres | None:
-    """A server in a container, where testcontainers is installed and reaches an engine."""
-    try:
-        kind = importlib.import_module("testcontainers.postgres").PostgresContainer
-    except ImportError:
-        return None
-    engine = importlib.import_module("docker.errors")
-    try:
-        made = kind(IMAGE, driver=None)
-        made.start()
-    except engine.DockerException:
-        return None
-    return GivenPostgres(made.get_connection_url(), stop=made.stop)
+    made = contained("postgres", "PostgresContainer", IMAGE, driver=None)
+    return None if made is None else GivenPostgres(made.get_connection_url(), stop=made.stop)
 
 
 def program(name: str) -> Path:

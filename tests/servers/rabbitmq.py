@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import importlib
 import itertools
 import os
 import shutil
@@ -11,12 +10,12 @@ import subprocess
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote, urlencode
 
 import pika
 from pika.exceptions import AMQPError
 
+from tests.servers.container import contained
 from tests.servers.process import MissingServerError, ServerProcess, free_port
 
 URL_VARIABLE = "REINHARDT_TEST_AMQP_URL"
@@ -249,16 +248,8 @@ def _epmd() -> str:
 
 
 def _container() -> GivenRabbit | None:
-    """A server in a container, where testcontainers is installed and reaches an engine."""
-    try:
-        kind = importlib.import_module("testcontainers.rabbitmq").RabbitMqContainer
-    except ImportError:
-        return None
-    engine = importlib.import_module("docker.errors")
-    try:
-        made: Any = kind(IMAGE)
-        made.start()
-    except engine.DockerException:
+    made = contained("rabbitmq", "RabbitMqContainer", IMAGE)
+    if made is None:
         return None
     host, port = made.get_container_host_ip(), made.get_exposed_port(made.port)
     return GivenRabbit(f"amqp://{made.username}:{made.password}@{host}:{port}/%2F", stop=made.stop)

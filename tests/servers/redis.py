@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import importlib
 import itertools
 import math
 import os
@@ -21,6 +20,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from tests.servers.container import contained
 from tests.servers.process import MissingServerError, ServerProcess
 
 Option = str | int | Sequence[str]
@@ -288,15 +288,7 @@ def _find_faketime() -> str | None:
 
 
 def _container() -> GivenRedis | None:
-    """A server in a container, where testcontainers is installed and reaches an engine."""
-    try:
-        kind = importlib.import_module("testcontainers.redis").RedisContainer
-    except ImportError:
-        return None
-    engine = importlib.import_module("docker.errors")
-    try:
-        made = kind(IMAGE)
-        made.start()
-    except engine.DockerException:
+    made = contained("redis", "RedisContainer", IMAGE)
+    if made is None:
         return None
     return GivenRedis(f"redis://{made.get_container_host_ip()}:{made.get_exposed_port(6379)}", stop=made.stop)

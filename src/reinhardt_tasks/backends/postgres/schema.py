@@ -12,7 +12,7 @@ from psycopg import AsyncConnection
 from reinhardt_tasks.backends.postgres import faults
 from reinhardt_tasks.backends.postgres.line import Row, connect
 from reinhardt_tasks.backends.postgres.place import Place
-from reinhardt_tasks.backends.postgres.statements import Names, functions, migrations, words
+from reinhardt_tasks.backends.postgres.statements import Names, functions, migrations, quoted, words
 from reinhardt_tasks.errors import ConfigurationError, SchemaError
 
 OLDEST: Final = 130000
@@ -28,6 +28,11 @@ _KNOWN: Final = (
     "SELECT count(*) > 0 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
     "WHERE n.nspname = $1 AND c.relname = $2"
 )
+_UNLOGGED: Final = (
+    "SELECT c.relname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
+    "WHERE n.nspname = $1 AND c.relname = ANY ($2) AND c.relpersistence = 'u' ORDER BY c.relname"
+)
+_LASTING: Final = ("messages", "ended", "edges", "fallen", "uniques", "paused", "schedules", "results", "metadata")
 _NEWEST: Final = "SELECT coalesce(max(version), 0) FROM {T}migrations"
 
 
@@ -74,11 +79,13 @@ async def look_up(connection: AsyncConnection[Row], place: Place) -> Names:
 async def prepare(connection: AsyncConnection[Row], place: Place, names: Names) -> None:
     """See that the tables are of this version; where they are older or missing, bring them up to it.
 
-    Raises SchemaError for tables of a newer version, and for older ones where `place.migrate` is off.
+    Raises SchemaError for tables of a newer version, and for older ones where `place.migrate` is off;
+    ConfigurationError for tables that a crash of the server would empty.
     """
     newest = migrations(names)[-1][0]
     found = await _version(connection, names)
     if found == newest:
+        await _refuse_unlogged(connection, place, names)
         return
     if found > newest:
         raise SchemaError(place=f"{place} ({names.tables}…)", found=found, known=newest)
@@ -91,6 +98,18 @@ async def prepare(connection: AsyncConnection[Row], place: Place, names: Names) 
             known=newest,
         )
     await migrate(connection, place, names)
+
+
+async def _refuse_unlogged(connection: AsyncConnection[Row], place: Place, names: Names) -> None:
+    asked = await connection.execute(_UNLOGGED, (names.schema, [f"{names.prefix}{table}" for table in _LASTING]))
+    unlogged = [str(name) for (name,) in await asked.fetchall()]
+    if unlogged:
+        cure = " ".join(f"ALTER TABLE {quoted(names.schema)}.{name} SET LOGGED;" for name in unlogged)
+        raise ConfigurationError(
+            f"{place}: the server empties unlogged tables after a crash, and these are: {', '.join(unlogged)}. Let "
+            f"their owner run: {cure}",
+            setting="url",
+        )
 
 
 async def _version(connection: AsyncConnection[Row], names: Names) -> int:
