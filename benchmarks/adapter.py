@@ -57,6 +57,19 @@ class Producer(Protocol):
         """Enqueue all of `numbers` by the peer's own bulk call; one after another where it has none."""
 
 
+class Composer(Producer, Protocol):
+    """What the producer of a system with workflows does besides. Each step is given the result before it."""
+
+    async def run_chain(self, numbers: Sequence[int]) -> None:
+        """Enqueue a chain with a step for each number, and wait for its result."""
+
+    async def put_group(self, numbers: Sequence[int], callback: int) -> None:
+        """Enqueue a group with a member for each number, whose results go to a callback that stamps `callback`."""
+
+    async def ask(self, number: int) -> None:
+        """Enqueue one message and wait for its result; of this project only."""
+
+
 class Adapter(Protocol):
     """The verbs every adapter module has."""
 

@@ -45,12 +45,13 @@ class Bench:
         """Answer of one verb of `benchmarks.peer`, run to its end in a process of its own. Raises PeerError."""
         return self._produce(self._job, verb, arguments)
 
-    def fill(self, messages: int) -> None:
-        """Queue `messages` at the least durability, then have them all on the disk."""
+    def fill(self, messages: int, *, verb: str = "fill", **arguments: Any) -> dict[str, Any]:
+        """Queue `messages` at the least durability, then have them all on the disk; what the verb answered."""
         job = replace(self._job, settings={**self.case.settings, **self.case.filling})
         with self.broker.filling():
-            self._produce(job, "fill", {"messages": messages})
+            answer = self._produce(job, verb, {"messages": messages, **arguments})
         os.sync()
+        return answer
 
     def _produce(self, job: Job, verb: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
         with self._file("answer") as answer, self._file("errors") as errors:

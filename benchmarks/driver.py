@@ -9,13 +9,24 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from benchmarks.bench import bench
-from benchmarks.cases import MEASURES, Case
+from benchmarks.cases import COMPOSED, MEASURES, Case
 from benchmarks.figures import FIGURES
 from benchmarks.guard import Guard
-from benchmarks.measures import LATENCY_MESSAGES, LATENCY_WARM_UP, SIZED, UNSIZED, Repeat, claims, idle
+from benchmarks.measures import (
+    COMPOSED_SIZES,
+    LATENCY_MESSAGES,
+    LATENCY_WARM_UP,
+    SIZED,
+    UNSIZED,
+    WORKFLOWS,
+    Repeat,
+    claims,
+    idle,
+)
 from benchmarks.stats import enough_messages
 
 PILOT_MESSAGES = 2_000
+SPARE = 100  # slots for what runs beside a workflow: warm-up, round trips, the callback
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -86,6 +97,8 @@ class _Driver:
         for case in cases:
             if measure in SIZED:
                 self._run.sizes[case.name, measure] = self._plan.messages or self._size(case, measure)
+            elif measure in COMPOSED:
+                self._run.sizes[case.name, measure] = self._plan.messages or COMPOSED_SIZES[measure]
         for number in range(1, self._plan.effort.repeats + 1):
             what = f"{measure} {number}/{self._plan.effort.repeats}"
             if measure == "idle":
@@ -127,6 +140,10 @@ class _Driver:
         if measure in UNSIZED:
             with bench(case, self._guard, LATENCY_WARM_UP + LATENCY_MESSAGES) as place:
                 return UNSIZED[measure](place)
+        if measure in COMPOSED:
+            size = self._run.sizes[case.name, measure]
+            with bench(case, self._guard, 2 * size + SPARE) as place:
+                return WORKFLOWS[measure](place, size)
         effort = self._plan.effort
         while True:
             messages = self._run.sizes[case.name, measure]

@@ -42,6 +42,25 @@ def _claims() -> Iterator[Figure]:
         yield Figure(f"claim_{key}_growth", "claims", f"claim cost, {what}, over 1,000 queued", "x", digits=2)
 
 
+def _composed() -> Iterator[Figure]:
+    yield Figure("chain", "chain", "chain", "steps/s", more_is_better=True, digits=0, short="chain, steps/s")
+    yield Figure("chain_step", "chain", "chain: mean step", "ms", digits=2, short="step, ms")
+    yield Figure("chain_whole", "chain", "chain: from before its enqueue to its result", "ms", digits=0)
+    yield Figure(
+        "roundtrip_p50", "chain", "enqueue to result, idle worker, p50", "ms", digits=2, short="round trip, ms"
+    )
+    yield Figure("chain_ratio", "chain", "chain: mean step over round trip", "x", digits=2)
+    title, plain = "group with callback", "as many messages in no group"
+    yield Figure("group", "group", title, "messages/s", more_is_better=True, digits=0, short="group, messages/s")
+    yield Figure("group_plain", "group", plain, "messages/s", more_is_better=True, digits=0)
+    yield Figure("group_share", "group", f"{title}, of the rate in no group", "%", more_is_better=True, digits=0)
+    yield Figure("group_members", "group", f"{title}: members alone", "messages/s", more_is_better=True, digits=0)
+    yield Figure("group_put", "group", f"{title}: its enqueue", "messages/s", more_is_better=True, digits=0)
+    for key, what in (("group", title), ("group_plain", plain)):
+        yield Figure(f"{key}_cpu", "group", f"{what}: worker's processor time", "us/message")
+        yield Figure(f"{key}_server_cpu", "group", f"{what}: server's processor time", "us/message")
+
+
 def _enqueue(measure: str, title: str, short: str) -> Figure:
     return Figure(measure, measure, f"enqueue, {title}", "messages/s", more_is_better=True, digits=0, short=short)
 
@@ -65,6 +84,7 @@ FIGURES = {
         Figure("memory", "memory", "server's memory for a queued message", "bytes", digits=0, short="queued, bytes"),
         Figure("memory_share", "memory", "the same over 2 x body + 300 bytes", "x", digits=2),
         *_claims(),
+        *_composed(),
     )
 }
 HEADLINES = {key: figure for key, figure in FIGURES.items() if figure.short}

@@ -11,13 +11,14 @@ from time import sleep
 from benchmarks.bench import Bench
 from benchmarks.cases import PROJECT
 from benchmarks.spending import Spent, between, now
-from benchmarks.stamps import Progress, elapsed
+from benchmarks.stamps import Progress, Stamps, elapsed
 from benchmarks.stats import percentile
 
 LATENCY_MESSAGES, LATENCY_WARM_UP = 200, 10
 IDLE_SETTLE = 2.0
 MEMORY_AFTER = 0.4  # seconds between the end of a drain and the look at the worker's memory
 MEMORY_MESSAGES = 50_000
+ROUND_TRIPS = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,11 +100,57 @@ def memory(bench: Bench) -> Repeat:
     return Repeat({"memory": held, "memory_share": held / (2 * body + 300)})
 
 
+def chain(bench: Bench, steps: int) -> Repeat:
+    """Milliseconds from one step of a chain to the next with an idle worker; for this project also of a round trip."""
+    bench.fill(0)
+    with bench.workers():
+        answer = bench.produce("chain", steps=steps, round_trips=ROUND_TRIPS if bench.case.peer == PROJECT else 0)
+    step = 1000 * elapsed(bench.slots, steps) / (steps - 1)
+    figures = {"chain": 1000 / step, "chain_step": step, "chain_whole": 1000 * answer["seconds"]}
+    if not answer["milliseconds"]:
+        return Repeat(figures)
+    trip = percentile(answer["milliseconds"], 50)
+    return Repeat({**figures, "roundtrip_p50": trip, "chain_ratio": step / trip})
+
+
+def group(bench: Bench, members: int) -> Repeat:
+    """Messages a second from the first member of a group to its callback, all queued before the worker starts.
+
+    For this project also as a share of the rate at which as many messages are drained that are in no group. They come
+    first, so that the group runs in a store that is fuller by them.
+    """
+    figures: dict[str, float] = {}
+    if bench.case.peer == PROJECT:
+        bench.fill(members)
+        figures = _emptied(bench, "group_plain", bench.slots[:members])
+    put = bench.fill(members, verb="group", first=members)
+    ran = bench.slots[members : 2 * members + 1]
+    figures = {**_emptied(bench, "group", ran), **figures, "group_put": members / put["seconds"]}
+    figures["group_members"] = (members - 1) / elapsed(ran, members)
+    if "group_plain" in figures:
+        figures["group_share"] = 100 * figures["group"] / figures["group_plain"]
+    return Repeat(figures)
+
+
+def _emptied(bench: Bench, name: str, slots: Stamps) -> dict[str, float]:
+    """Messages a second between the first and the last of a full queue, and what a worker and the server spent."""
+    messages = len(slots)
+    progress = Progress(slots, messages)
+    with bench.workers() as workers:
+        workers.until(lambda: progress.seen() > 0, progress)
+        began, before = progress.seen(), now(bench, workers)
+        workers.until(progress.complete, progress)
+        spent = between(before, now(bench, workers))
+    return {name: (messages - 1) / elapsed(slots, messages), **spent.costs(name, messages - began)}
+
+
 SIZED: Mapping[str, Callable[[Bench, int], Repeat]] = {
     **{verb: partial(enqueue, verb=verb) for verb in ("single", "gathered", "bulk", "sync")},
     "drain": partial(drain, processes=1),
     "drain2": partial(drain, processes=2),
 }
+COMPOSED_SIZES: Mapping[str, int] = {"chain": 1_000, "group": 10_000}
+WORKFLOWS: Mapping[str, Callable[[Bench, int], Repeat]] = {"chain": chain, "group": group}
 UNSIZED: Mapping[str, Callable[[Bench], Repeat]] = {"latency": latency, "memory": memory}
 
 

@@ -9,19 +9,20 @@ import asyncio
 import json
 import random
 import sys
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from importlib import import_module
 from importlib.metadata import distributions
 from time import monotonic_ns, perf_counter
 from typing import Any
 
-from benchmarks.adapter import Adapter, Job, Producer, SyncAdapter
+from benchmarks.adapter import Adapter, Composer, Job, Producer, SyncAdapter
 from benchmarks.stamps import Stamps, open_stamps
 
 Answer = dict[str, Any]
 
 WARM_UP = 100  # messages put before the clock starts: connections, statements and code are warm on every side
 IN_FLIGHT = 100
+CHAIN_WARM_UP = 20  # steps of the chain that runs before the measured one
 BULK = 1000
 LOOK = 0.0005  # seconds between two looks whether a message has run
 PATIENCE = 30  # seconds to wait for a message that an idle worker should run at once
@@ -99,7 +100,32 @@ async def _ran(slots: Stamps, number: int) -> None:
             await asyncio.sleep(LOOK)
 
 
-PRODUCING = {verb.__name__: verb for verb in (fill, single, gathered, bulk, latency)}
+async def chain(producer: Composer, *, steps: int, round_trips: int) -> Answer:
+    """Seconds from before the enqueue of a chain to its result; before it, milliseconds of single round trips.
+
+    What warms up and what makes round trips stamps the slot behind those of the chain.
+    """
+    await producer.run_chain([steps] * CHAIN_WARM_UP)
+    took = []
+    for _ in range(round_trips):
+        asked_at = perf_counter()
+        await producer.ask(steps)
+        took.append((perf_counter() - asked_at) * 1e3)
+    started = perf_counter()
+    await producer.run_chain(range(steps))
+    return {"seconds": perf_counter() - started, "milliseconds": took}
+
+
+async def group(producer: Composer, *, messages: int, first: int) -> Answer:
+    """Put a group, the numbers of which begin with `first`, and whose callback has the number behind theirs."""
+    started = perf_counter()
+    await producer.put_group(range(first, first + messages), first + messages)
+    return {"seconds": perf_counter() - started}
+
+
+PRODUCING: Mapping[str, Callable[..., Coroutine[Any, Any, Answer]]] = {
+    verb.__name__: verb for verb in (fill, single, gathered, bulk, latency, chain, group)
+}
 
 
 async def _produce(adapter: Adapter, verb: str, arguments: dict[str, Any]) -> Answer:

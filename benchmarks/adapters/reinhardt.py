@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 from benchmarks.adapter import TEXT, Job
 from benchmarks.claim_cost import claim_costs
 from benchmarks.stamps import stamper
-from reinhardt_tasks import TaskQueue, Worker, WorkerConfig
+from reinhardt_tasks import TaskChainBuilder, TaskGroup, TaskQueue, Worker, WorkerConfig
 from reinhardt_tasks.backends import connect
 from reinhardt_tasks.contract import TaskBackend
 
@@ -42,6 +42,20 @@ async def noop(number: int, text: str) -> None:  # noqa: ARG001 - the text is th
     _stamp(number)
 
 
+@queue.task
+async def link(before: int, number: int, text: str) -> int:  # noqa: ARG001 - what a step of a chain is given
+    """Say when it ran, and pass its number on."""
+    _stamp(number)
+    return number
+
+
+@queue.task
+async def gather(results: list[None], number: int) -> int:
+    """Say when it ran, and how much it was given."""
+    _stamp(number)
+    return len(results)
+
+
 class ReinhardtProducer:
     """Calls that return once the message is stored at the durability asked for."""
 
@@ -52,6 +66,21 @@ class ReinhardtProducer:
     async def put_many(self, numbers: Sequence[int]) -> None:
         """Enqueue `numbers` in one call."""
         await queue.enqueue_many(noop.message(number, TEXT) for number in numbers)
+
+    async def run_chain(self, numbers: Sequence[int]) -> None:
+        """Enqueue a chain, and wait for its result."""
+        first, *others = numbers
+        steps = TaskChainBuilder().add(link.message(0, first, TEXT)).add_all(link.step(one, TEXT) for one in others)
+        handle = await queue.enqueue(steps.build())
+        await handle.result()
+
+    async def put_group(self, numbers: Sequence[int], callback: int) -> None:
+        """Enqueue a group with its callback."""
+        await queue.enqueue(TaskGroup((noop.message(number, TEXT) for number in numbers), gather.step(callback)))
+
+    async def ask(self, number: int) -> None:
+        """Enqueue one message and wait for its result."""
+        await (await noop.enqueue(number, TEXT)).result()
 
 
 @asynccontextmanager

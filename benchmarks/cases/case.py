@@ -10,7 +10,11 @@ PROJECT = "reinhardt"  # the peer that is this project
 
 PRODUCING = ("single", "gathered", "bulk")
 WORKING = ("drain", "latency", "idle")
-MEASURES = ("single", "gathered", "bulk", "sync", "drain", "drain2", "latency", "idle", "memory", "claims")
+COMPOSED = ("chain", "group")
+MEASURES = (
+    *("single", "gathered", "bulk", "sync", "drain", "drain2", "latency", "idle", "memory", "claims"),
+    *COMPOSED,
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -123,6 +123,11 @@ def test_no_text_breaks_out_of_the_drawing(text: str) -> None:
     }
 
 
+def test_a_long_task_name_keeps_its_end() -> None:
+    """The modules before it are left out, one by one."""
+    assert texts(parse([node("project.tasks.images.resize[12]")]))[0] == "resize[12]"
+
+
 def test_wide_letters_take_the_room_of_two() -> None:
     """A label in Japanese is cut before it leaves its box."""
     assert texts(parse([node("日本語の長い名前を持つ作業")]))[0] == "日本語の長い名…"

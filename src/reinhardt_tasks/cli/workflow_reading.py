@@ -29,6 +29,8 @@ from reinhardt_tasks.queue import TaskQueue
 from reinhardt_tasks.status import TaskStatus
 from reinhardt_tasks.workflow.reading import Node, Tree, read
 
+_BUILT_IN = "reinhardt_tasks.workflow."
+"""What the names of tasks begin with that hold workflows together."""
 _NAMED = 5
 """Failed steps whose requeue is told below a tree."""
 
@@ -133,7 +135,7 @@ def _labels(nodes: Collection[Node]) -> dict[TaskId, str]:
     """The nodes' labels; those of a group, which are called the same, with their place in its list of results."""
     groups: defaultdict[tuple[object, ...], list[TaskId]] = defaultdict(list)
     for node in nodes:
-        groups[node.label, node.parents].append(node.id)
+        groups[node.label.removeprefix(_BUILT_IN), node.parents].append(node.id)
     found: dict[TaskId, str] = {}
     for (label, *_), ids in groups.items():
         found |= {id: f"{label}[{place}]" if len(ids) > 1 else str(label) for place, id in enumerate(ids)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from unicodedata import east_asian_width
@@ -111,7 +112,7 @@ class _Sheet:
         yield f"    <title>{_safe(_whole(node))}</title>"
         fold = " fold" if isinstance(node, Fold) else ""
         yield f'    <rect class="box{fold}" width="{_BOX[0]}" height="{_BOX[1]}" rx="8"/>'
-        yield f'    <text class="label" x="12" y="20">{_safe(_fitted(node.label, _LETTERS))}</text>'
+        yield f'    <text class="label" x="12" y="20">{_safe(_fitted(_short(node.label), _LETTERS))}</text>'
         under = _safe(_fitted(under, _SMALL_LETTERS))
         yield f'    <text x="12" y="37"><tspan class="sign">{sign}</tspan> {under}</text>'
         yield "  </g>"
@@ -130,6 +131,13 @@ def _whole(node: Shown) -> str:
         return f"{node.label}: {counts_text(node.counts)}"
     facts = (node.task, node.status.value, node.note, node.id)
     return "\n".join([node.label, *(fact for fact in facts if fact and fact != node.label)])
+
+
+def _short(label: str) -> str:
+    """A label that is the dotted name of a task, without as many of its first parts as it takes to fit."""
+    while len(label) > _LETTERS and re.match(r"[A-Za-z_]\w*\.[A-Za-z_]", label):
+        label = label.partition(".")[2]
+    return label
 
 
 def _fitted(text: str, letters: int) -> str:
