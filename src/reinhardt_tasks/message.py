@@ -16,7 +16,7 @@ from reinhardt_tasks.errors import SerializationError
 from reinhardt_tasks.identity import TaskId
 from reinhardt_tasks.status import TaskStatus
 
-R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
 
 ENVELOPE_VERSION: Final = 1
 DAY: Final = 86_400.0
@@ -68,8 +68,8 @@ def decode_envelope(raw: bytes) -> Envelope:
         raise SerializationError(f"this is no message envelope: {error}", where="envelope") from error
 
 
-class Message(msgspec.Struct, Generic[R], frozen=True, kw_only=True, gc=False):
-    """One call of a task, ready to be enqueued. `R` is what the task returns.
+class Message(msgspec.Struct, Generic[R_co], frozen=True, kw_only=True, gc=False):
+    """One call of a task, ready to be enqueued. `R_co` is what the task returns.
 
     `body` is the sealed envelope, opaque to backends. `delay` (seconds, by the broker's clock) and `run_at` exclude
     each other. `unique_key` holds while the message is unfinished, or for `unique_for` seconds from its enqueue.

@@ -6,7 +6,7 @@ import contextlib
 import functools
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, Unpack, cast
+from typing import Any, Generic, ParamSpec, Protocol, Self, TypeVar, Unpack, cast
 
 from reinhardt_tasks.codec import ArgumentsCodec, ValueCodec
 from reinhardt_tasks.config import QueueConfig
@@ -23,6 +23,8 @@ from reinhardt_tasks.sync import blocking
 P = ParamSpec("P")
 Q = ParamSpec("Q")
 A = TypeVar("A")
+A_contra = TypeVar("A_contra", contravariant=True)
+R_co = TypeVar("R_co", covariant=True)
 R = TypeVar("R")
 
 
@@ -96,6 +98,16 @@ def _arguments_key(definition: Definition, encoded: bytes, args: tuple[Any, ...]
     return hashlib.blake2b(encoded, digest_size=16).hexdigest()
 
 
+class TakesFirst(Protocol[A_contra, Q, R_co]):
+    """A task that takes a first parameter, of type `A_contra`.
+
+    Said by its `message`, as mypy does not look into the parameters of a generic class for the first of them.
+    """
+
+    def message(self, first: A_contra, /, *args: Q.args, **kwargs: Q.kwargs) -> Message[R_co]:
+        """See Task."""
+
+
 class Task(Generic[P, R]):
     """A function under a name, with its options. Made by `@queue.task`; calling it runs the function here, unqueued."""
 
@@ -160,13 +172,14 @@ class Task(Generic[P, R]):
         self._refuse_about_sending()
         return self._message(args, kwargs)
 
-    def step(self: Task[Concatenate[A, Q], R], /, *args: Q.args, **kwargs: Q.kwargs) -> Step[A, R]:
+    def step(self: TakesFirst[A, Q, R], /, *args: Q.args, **kwargs: Q.kwargs) -> Step[A, R]:
         """One call less its first parameter, for a workflow: the result of the step before fills that.
 
         Raises what `message` raises, ConfigurationError for a task without a first parameter, and OptionError for one
         that is unique by its arguments, as these are not known yet.
         """
-        return self.part((self.arguments.require_first(),), args, kwargs)
+        task = cast("Task[Any, R]", self)
+        return task.part((task.arguments.require_first(),), args, kwargs)
 
     def part(self, missing: tuple[str, ...], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Step[Any, R]:
         """One call less the parameters `missing`, which results of other messages will fill. Raises as `step`."""

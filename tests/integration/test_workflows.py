@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from reinhardt_tasks import (
@@ -21,6 +22,7 @@ from reinhardt_tasks import (
     TaskDAG,
     TaskError,
     TaskGroup,
+    TaskNotFoundError,
     TaskQueue,
     TaskStatus,
     current_task,
@@ -384,3 +386,42 @@ async def test_waiting_too_long_leaves_the_workflow_alone(place: str) -> None:
         assert await queue.workflow(handle.id).chain_status() is ChainStatus.PENDING
         await work_off(queue)
         assert await queue.workflow(handle.id, type=int).result(LONG) == 2
+
+
+# In the user's own transaction ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def database() -> Iterator[str]:
+    """The queue, on PostgreSQL; its URL."""
+    url = _empty_postgres()
+    with queue.override(url):
+        yield url
+
+
+@pytest.mark.parametrize("width", [2, 700])
+async def test_a_workflow_is_there_if_its_transaction_commits(database: str, width: int) -> None:
+    """Whole or not at all, be it one call of the database or several; it is the same one when it is sent again."""
+    async with queue, await psycopg.AsyncConnection.connect(database) as connection:
+        group = TaskGroup([one.message() for _ in range(width)], total.step())
+        handle = await queue.enqueue(group, connection=connection)
+        await connection.rollback()
+        with pytest.raises(TaskNotFoundError):
+            await handle.status()
+        handle = await queue.enqueue(group, connection=connection)
+        assert handle.created
+        await connection.commit()
+        async with at_work(queue, concurrency=50):
+            assert await handle.result(LONG) == width
+
+
+async def test_a_taken_key_is_told_inside_a_transaction(database: str) -> None:
+    """Whoever rolls it back has nothing stored."""
+    async with queue, await psycopg.AsyncConnection.connect(database) as connection:
+        holder = await one.using(unique_key="k").enqueue()
+        keyed = one.using(unique_key="k")
+        for refused in (chain(keyed.message(), add.step()), TaskGroup([add.message(1), keyed.message()])):
+            with pytest.raises(DuplicateTaskError, match=str(holder.id)):
+                await queue.enqueue(refused, connection=connection)
+            await connection.rollback()
+        assert [record.id for record in await (await queue.backend()).find()] == [holder.id]

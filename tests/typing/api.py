@@ -12,6 +12,7 @@ from uuid import UUID
 
 from reinhardt_tasks import (
     AsyncTask,
+    ChainStatus,
     CronSchedule,
     Depends,
     IntervalSchedule,
@@ -26,11 +27,16 @@ from reinhardt_tasks import (
     Schedule,
     ScheduleInfo,
     Scheduler,
+    Step,
     SyncTask,
     TaskBackend,
+    TaskChain,
+    TaskChainBuilder,
     TaskContext,
+    TaskDAG,
     TaskError,
     TaskExecutor,
+    TaskGroup,
     TaskHandle,
     TaskOutput,
     TaskQueue,
@@ -38,6 +44,7 @@ from reinhardt_tasks import (
     TaskResult,
     TaskResultMetadata,
     TaskStatus,
+    WorkflowHandle,
     current_task,
 )
 
@@ -195,6 +202,50 @@ async def enqueueing_gives_typed_handles() -> None:
     assert_type(await queue.enqueue_many(resize.message(Image(Path())) for _ in range(3)), list[TaskHandle[Path]])
     assert_type(await queue.enqueue_many([SendEmail(to="a")], connection=object()), list[TaskHandle[int]])
     assert_type(queue.enqueue_many_sync([shout.message("a")]), list[TaskHandle[str]])
+
+
+async def workflows_give_typed_results(queue: TaskQueue) -> None:
+    assert_type(thumbnail.step(width=90), Step[Image, Image])
+    chain = TaskChainBuilder("album").add(load.message("a")).add(thumbnail.step(width=90)).build()
+    assert_type(chain, TaskChain[Image])
+    assert_type(await queue.enqueue(chain), WorkflowHandle[Image])
+    assert_type(queue.enqueue_sync(chain, connection=object()), WorkflowHandle[Image])
+    assert_type(chain.status, ChainStatus)
+    assert_type(chain.advance().fail(), TaskChain[Image])
+    assert_type(TaskChainBuilder().add_all([load.message("a"), thumbnail.step()]).build(), TaskChain[Any])
+    words = [shout.message(word) for word in "abc"]
+    assert_type(TaskGroup(words), TaskGroup[list[str]])
+    assert_type(TaskGroup(words, count.step()), TaskGroup[int])
+    assert_type(TaskGroup(words, return_errors=True), TaskGroup[list[str | TaskError]])
+    assert_type(TaskGroup(words, judge.step(), return_errors=True), TaskGroup[bool])
+    assert_type(TaskGroup([chain, chain]), TaskGroup[list[Image]])
+    assert_type(await (await queue.enqueue(TaskGroup(words))).result(), list[str])
+    nested = TaskChainBuilder().add(load.message("a")).add(TaskGroup([thumbnail.step(1), thumbnail.step(2)]))
+    assert_type(nested.build(), TaskChain[list[Image]])
+    dag = TaskDAG("sums", timeout=timedelta(minutes=5))
+    dag.add("a", load, kwargs={"name": "a"})
+    dag.add("b", thumbnail, kwargs={"width": 3}, after={"image": "a"})
+    dag.add("c", shout.message("done"), after=["a", "b"])
+    dag.add("d", chain, after=["c"])
+    handle = await queue.enqueue(dag)
+    assert_type(handle, WorkflowHandle[dict[str, Any]])
+    assert_type(await handle.chain_status(), ChainStatus)
+    assert_type(queue.workflow(handle.id, type=list[Image]), WorkflowHandle[list[Image]])
+
+
+@queue.task
+async def load(name: str) -> Image:
+    return Image(Path(name))
+
+
+@queue.task
+async def thumbnail(image: Image, width: int = 90) -> Image:
+    return image
+
+
+@queue.task
+async def judge(ends: list[str | TaskError]) -> bool:
+    return True
 
 
 async def handles_give_typed_results(text_id: str, uuid: UUID) -> None:

@@ -106,6 +106,14 @@ class ArgumentsCodec:
             raise self._place.unfit(too_large(len(raw), self._limits.max_size))
         return self._arrival.read(raw)
 
+    def decode_parts(self, raw: bytes) -> dict[str, Any]:
+        """What was passed, by parameter, be it a whole call or a step. Raises SerializationError."""
+        try:
+            parts = _read_parts(raw)
+        except Exception as error:
+            raise unreadable(self._place, error, self._limits) from error
+        return {name: self._codecs[name].decode(bytes(part)) for name, part in parts.items() if name in self._codecs}
+
     def _encoded(self, call: Mapping[str, object]) -> bytes:
         exact, longest = self._exact, self._limits.max_size
         for name, value in call.items():

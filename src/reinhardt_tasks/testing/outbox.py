@@ -11,7 +11,7 @@ from reinhardt_tasks.backends.dummy import DummyBackend
 from reinhardt_tasks.codec import Seal
 from reinhardt_tasks.errors import TaskNotFoundError
 from reinhardt_tasks.executor import Executable, TaskExecutor
-from reinhardt_tasks.message import AnyMessage, Guard, Put, decode_envelope
+from reinhardt_tasks.message import AnyMessage, Envelope, Guard, Put, decode_envelope
 from reinhardt_tasks.queue import TaskQueue
 from reinhardt_tasks.task import Task
 
@@ -68,7 +68,7 @@ class Outbox:
         """The calls of one task, in order, as a worker would see them.
 
         Of a function the arguments by parameter, defaults included, without what providers give; of a class the
-        instances.
+        instances. Of a step of a workflow the arguments as well, without those that results will fill.
         """
         known = self._known(task)
         return [self._call(known, message) for message in self._backend.messages if message.name == known.name]
@@ -95,12 +95,24 @@ class Outbox:
         return known
 
     def _call(self, task: Task[Any, Any], message: AnyMessage) -> Any:
-        args, kwargs = task.arguments.decode(decode_envelope(self._queue.seal.open(message.body)).a)
+        envelope = decode_envelope(self._queue.seal.open(message.body))
+        if envelope.w:
+            return self._step(task, envelope)
+        args, kwargs = task.arguments.decode(envelope.a)
         if isinstance(task.defined, type):
             return task.defined(**kwargs)
         bound = inspect.signature(task.function).bind(*args, **kwargs)
         bound.apply_defaults()
         return {name: value for name, value in bound.arguments.items() if name not in task.providers}
+
+    @staticmethod
+    def _step(task: Task[Any, Any], envelope: Envelope) -> dict[str, Any]:
+        """The arguments of a step, without those that results will fill."""
+        parameters = inspect.signature(task.defined).parameters
+        defaults = {name: one.default for name, one in parameters.items() if one.default is not inspect.Parameter.empty}
+        known = defaults | task.arguments.decode_parts(envelope.a)
+        left_out = {*task.providers, *(envelope.w or {})}
+        return {name: known[name] for name in parameters if name in known and name not in left_out}
 
 
 @contextmanager

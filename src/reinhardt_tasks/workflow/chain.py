@@ -126,7 +126,7 @@ class TaskChainBuilder(Generic[R]):
     what was added before it; a message takes nothing, and only waits for that.
     """
 
-    def __init__(self, name: str = "chain", *, timeout: Seconds | None = None) -> None:
+    def __init__(self: TaskChainBuilder[Any], name: str = "chain", *, timeout: Seconds | None = None) -> None:
         self._name = name
         self._timeout = timeout
         self._steps: list[Part] = []

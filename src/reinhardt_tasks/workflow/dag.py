@@ -95,7 +95,7 @@ class TaskDAG(Workflow[dict[str, Any]]):
         try:
             return list(TopologicalSorter({name: node.after for name, node in self.nodes.items()}).static_order())
         except CycleError as error:
-            cycle = " → ".join(reversed(error.args[1]))
+            cycle = " → ".join(error.args[1])
             raise ConfigurationError(
                 f"graph {self.name} goes round in a circle, so none of these nodes could begin: {cycle}. Take one of "
                 "the edges out",

@@ -35,7 +35,8 @@ class Fetched:
     """An expression with the encoded results it stands for, and the errors of those that failed and may."""
 
     expression: Any
-    results: dict[TaskId, bytes] = field(default_factory=dict)
+    results: dict[TaskId, bytes | None] = field(default_factory=dict)
+    """None where none was stored, as for a message that a backend only notes."""
     errors: dict[TaskId, TaskError] = field(default_factory=dict)
     names: dict[TaskId, str] = field(default_factory=dict)
     """The tasks that the results come from."""
@@ -47,7 +48,7 @@ class Fetched:
     def _raw(self, expression: Expression) -> Any:
         match expression:
             case bytes():
-                return msgspec.Raw(self.results[id_in(expression)])
+                return msgspec.Raw(self.results[id_in(expression)] or _NOTHING)
             case list():
                 return [self._raw(part) for part in expression if not self.is_error(part)]
             case _:
@@ -92,7 +93,7 @@ async def fetch(place: Place, expression: Any, *, limit: int | None = None) -> F
         start += len(page)
         for id, record in zip(page, await backend.get(page), strict=True):
             _take(place, fetched, id, record, tolerant=tolerant[id])
-            pages.count(len(fetched.results.get(id, b"")))
+            pages.count(len(fetched.results.get(id) or b""))
         pages.turn()
     return fetched
 
@@ -129,7 +130,7 @@ def _take(place: Place, fetched: Fetched, id: TaskId, record: Record | None, *, 
     if record is None:
         raise _lost(id)
     if record.status is TaskStatus.SUCCESS and not record.expired:
-        fetched.results[id] = _NOTHING if record.result is None else place.seal.open(record.result, id)
+        fetched.results[id] = None if record.result is None else place.seal.open(record.result, id)
         fetched.names[id] = record.name
         return
     failure = failure_in(record)

@@ -72,7 +72,7 @@ class TaskGroup(Workflow[R_co]):
     def __init__(
         self: TaskGroup[Any],
         messages: Iterable[Message[Any] | Step[Any, Any] | Workflow[Any]],
-        callback: Step[Any, Any] | Workflow[Any] | None = None,
+        callback: Workflow[Any],
         *,
         return_errors: bool = False,
         name: str = ...,

@@ -7,7 +7,7 @@ from typing import Any, Final, Protocol, TypeVar
 
 from reinhardt_tasks.codec import ValueCodec
 from reinhardt_tasks.contract import MAX_PAGE, TaskBackend
-from reinhardt_tasks.errors import BackendTaskNotFoundError, TaskError
+from reinhardt_tasks.errors import BackendTaskNotFoundError, TaskCancelledError, TaskError
 from reinhardt_tasks.handle import Place, TaskHandle
 from reinhardt_tasks.identity import TaskId
 from reinhardt_tasks.message import ErrorRecord, Progress, Reason, Record, decode_envelope
@@ -122,7 +122,7 @@ class WorkflowHandle(TaskHandle[R_co]):
         """The error of the step that failed, where that is why the last one was cancelled."""
         failure = failure_in(record)
         if failure is None or _reason(record) is not Reason.PARENT_FAILED:
-            return failure
+            return _of_workflow(failure) if record.name == GATHER else failure
         tree = await read(self._home, self.id)
         culprit = _culprit(tree)
         found = (await (await self._home.backend()).get([culprit.id]))[0]
@@ -153,11 +153,24 @@ def _decoded(fetched: Fetched, expression: Expression, returns_of: Callable[[str
             id = id_in(expression)
             if id in fetched.errors:
                 return fetched.errors[id]
-            return returns_of(fetched.names[id]).decode(fetched.results[id])
+            result = fetched.results[id]
+            return None if result is None else returns_of(fetched.names[id]).decode(result)
         case list():
             return [_decoded(fetched, part, returns_of) for part in expression]
         case _:
             return {name: _decoded(fetched, part, returns_of) for name, part in expression.items()}
+
+
+def _of_workflow(failure: TaskError | None) -> TaskError | None:
+    """The same error where it tells of a message that its user has never seen, for the workflow."""
+    if isinstance(failure, TaskCancelledError):
+        return TaskCancelledError(
+            f"The workflow {failure.task_id} was cancelled ({failure.reason}). Enqueue a new one to run it after all.",
+            task_id=failure.task_id,
+            name=failure.name,
+            reason=failure.reason,
+        )
+    return failure
 
 
 def _reason(record: Record) -> Reason | None:

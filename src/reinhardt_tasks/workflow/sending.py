@@ -6,13 +6,12 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
-from reinhardt_tasks.contract import MAX_BATCH
+from reinhardt_tasks.contract import MAX_BATCH, TaskBackend
 from reinhardt_tasks.errors import DuplicateTaskError, QueueError
 from reinhardt_tasks.identity import TaskId
 from reinhardt_tasks.message import AnyMessage, ErrorRecord, Put, Reason
 from reinhardt_tasks.sending import Sender
 from reinhardt_tasks.workflow.plan import Plan
-from reinhardt_tasks.workflow.stopping import stop
 
 
 async def send(sender: Sender, plan: Plan, transaction: object = None) -> bool:
@@ -37,7 +36,8 @@ async def _put(sender: Sender, plan: Plan, batch: Sequence[AnyMessage], transact
     try:
         puts = await sender.many(batch, transaction)
     except QueueError:  # a message waits for one that was not stored: was that for its key?
-        if not plan.has_keys or (taken := await _taken(sender, batch, transaction)) is None:
+        taken = await _taken(sender, batch) if plan.has_keys else None
+        if taken is None:
             raise
     else:
         taken = next(((one, put.id) for one, put in zip(batch, puts, strict=True) if put.id != one.id), None)
@@ -53,19 +53,28 @@ async def _put(sender: Sender, plan: Plan, batch: Sequence[AnyMessage], transact
     )
 
 
-async def _taken(sender: Sender, batch: Sequence[AnyMessage], transaction: object) -> tuple[AnyMessage, TaskId] | None:
-    """A message of the batch whose key another one holds, and that one: asked by storing those with keys alone."""
+async def _taken(sender: Sender, batch: Sequence[AnyMessage]) -> tuple[AnyMessage, TaskId] | None:
+    """A message of the batch whose key another one holds, and that one: asked by storing those with keys alone.
+
+    Outside the caller's transaction, which a database may have broken off. They are held, and forgotten at once.
+    """
     backend = (await sender.connections.connection()).backend
     keyed = [replace(one, waits_on=(), held=True) for one in batch if one.unique_key is not None]
-    puts = await backend.put(keyed, connection=transaction)
+    puts = await backend.put(keyed)
+    await _forget(backend, [put.id for put in puts if put.created])
     return next(((one, put.id) for one, put in zip(keyed, puts, strict=True) if put.id != one.id), None)
 
 
 async def _take_back(sender: Sender, plan: Plan) -> None:
     """Forget what is stored of a workflow that never began."""
     backend = (await sender.connections.connection()).backend
-    error = ErrorRecord("TaskCancelledError", "a unique key of its workflow was taken", reason=Reason.CANCELLED)
-    await stop(backend, plan.id, error)
     ids = [message.id for message in plan.messages]
     for start in range(0, len(ids), MAX_BATCH):
-        await backend.delete(ids[start : start + MAX_BATCH])
+        await _forget(backend, ids[start : start + MAX_BATCH])
+
+
+async def _forget(backend: TaskBackend, ids: Sequence[TaskId]) -> None:
+    """Have messages never been stored."""
+    error = ErrorRecord("TaskCancelledError", "a unique key of its workflow was taken", reason=Reason.CANCELLED)
+    await backend.cancel(ids, error=error.encode())
+    await backend.delete(ids)

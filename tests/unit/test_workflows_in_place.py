@@ -1,0 +1,202 @@
+"""Workflows without a worker: run inside the enqueue, captured, drained, and by code without an event loop."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from reinhardt_tasks import (
+    BackendUnavailableError,
+    ChainStatus,
+    ExecutionFailedError,
+    MemoryBackend,
+    PayloadTooLargeError,
+    QueueConfig,
+    RetryStrategy,
+    TaskChainBuilder,
+    TaskDAG,
+    TaskError,
+    TaskGroup,
+    TaskId,
+    TaskQueue,
+    TaskStatus,
+)
+from reinhardt_tasks.message import (
+    AnyMessage,
+    OutcomeKind,
+    Reason,
+    Record,
+    decode_envelope,
+    encode_envelope,
+)
+from reinhardt_tasks.runner import Runner
+from reinhardt_tasks.testing import capture, drain
+from reinhardt_tasks.workflow import Workflow
+from reinhardt_tasks.workflow.fetching import fetch
+from reinhardt_tasks.workflow.plan import planned
+from tests.workshop import claim_of, error_in, outcome_of
+
+queue = TaskQueue("immediate://", QueueConfig(secret_keys=["s" * 32]))
+
+
+@queue.task
+async def add(number: int, other: int = 1) -> int:
+    """Two numbers."""
+    return number + other
+
+
+@queue.task
+async def total(numbers: list[int]) -> int:
+    """Many numbers."""
+    return sum(numbers)
+
+
+@queue.task(retry=RetryStrategy.no_retry())
+async def fail(number: int) -> int:
+    """Always."""
+    raise ValueError(f"{number} is no good")
+
+
+@queue.task
+def errors(ends: tuple[Path | TaskError, ...], *, most: int) -> int:
+    """How many of them are errors, in a thread."""
+    assert isinstance(ends, tuple)
+    return min(most, sum(isinstance(end, TaskError) for end in ends))
+
+
+@queue.task(runs_in="process")
+def elsewhere(ends: list[int | TaskError]) -> int:
+    """How many there are."""
+    return len(ends)
+
+
+async def test_immediate_runs_a_workflow_inside_the_enqueue() -> None:
+    """Whatever its shape, with signed envelopes and results; a time limit that is not waited for ends nothing."""
+    chain = TaskChainBuilder(timeout=60).add(add.message(1)).add(TaskGroup([add.step(1), add.step(2)], total.step()))
+    handle = await queue.enqueue(chain.build())
+    assert await handle.chain_status() is ChainStatus.COMPLETED
+    assert await handle.result() == 7
+    many = await queue.enqueue(TaskGroup([add.message(1) for _ in range(1_100)], total.step()))
+    assert await many.result() == 2_200
+    failed = await queue.enqueue(TaskChainBuilder().add(fail.message(3)).add(add.step()).build())
+    assert isinstance(await failed.outcome(), ExecutionFailedError)
+    assert await failed.chain_status() is ChainStatus.FAILED
+
+
+async def test_errors_reach_any_parameter_that_is_a_series() -> None:
+    """As the kind of series that is declared, beside arguments of its own; not in another process, which is said."""
+    members = [fail.message(1), fail.message(2)]
+    counted = await queue.enqueue(TaskGroup(members, errors.step(most=9), return_errors=True))
+    assert await counted.result() == 2
+    refused = await queue.enqueue(TaskGroup([fail.message(1), add.message(1)], elsewhere.step(), return_errors=True))
+    with pytest.raises(ExecutionFailedError, match="given errors as values, and those do not travel to a process"):
+        await refused.result()
+    taken = await queue.enqueue(TaskGroup([add.message(1), add.message(1)], elsewhere.step(), return_errors=True))
+    assert await taken.result() == 2
+
+
+async def test_a_captured_workflow_is_noted() -> None:
+    """Its messages, with what they will be given left out; results that are set are the workflow's."""
+    with capture(queue) as outbox:
+        dag = TaskDAG()
+        dag.add("a", add.message(5))
+        dag.add("b", add, kwargs={"other": 7}, after={"number": "a"})
+        handle = await queue.enqueue(dag)
+        assert outbox.calls(add) == [{"number": 5, "other": 1}, {"other": 7}]
+        assert await handle.result() == {"b": None}
+        outbox.set_result(add, 3)
+        assert await handle.result() == {"b": 3}
+
+
+async def test_drain_runs_a_workflow_to_its_end() -> None:
+    """Each message once."""
+    with queue.override("memory://"):
+        handle = await queue.enqueue(TaskChainBuilder().add(add.message(1)).add(add.step()).add(add.step()).build())
+        assert await drain(queue) == 3
+        assert await handle.result() == 4
+        assert (await handle.info()).result == 4
+        assert [step.status async for step in handle.watch()] == [TaskStatus.SUCCESS]
+
+
+def test_workflows_have_a_blocking_face() -> None:
+    """Enqueued, watched and cancelled by code without an event loop."""
+    with queue.override("memory://"):
+        handle = queue.enqueue_sync(TaskGroup([add.message(1), add.message(2)], total.step()))
+        assert handle.chain_status_sync() is ChainStatus.PENDING
+        assert len(handle.tree_sync().nodes) == 3
+        assert handle.cancel_sync() is True
+        assert handle.chain_status_sync() is ChainStatus.FAILED
+    assert queue.enqueue_sync(TaskGroup([])).result_sync() == []
+
+
+class Away(MemoryBackend):
+    """A backend that cannot be read."""
+
+    async def get(self, ids: Sequence[TaskId], *, body: bool = False) -> list[Record | None]:
+        """Raises BackendUnavailableError."""
+        raise BackendUnavailableError(backend="away", place="nowhere")
+
+
+def second_of(workflow: Workflow[Any]) -> AnyMessage:
+    """The message of the second step."""
+    return planned(workflow, queue.seal, queue.config).messages[1]
+
+
+async def test_a_step_whose_inputs_cannot_be_read_now_is_given_back() -> None:
+    """No attempt is spent; it is tried again a second later."""
+    step = second_of(TaskChainBuilder().add(add.message(1)).add(add.step()).build())
+    outcome = await Runner(queue, values={}, backend=Away()).run(claim_of(step))
+    assert (outcome.kind, outcome.delay) == (OutcomeKind.RELEASE, 1.0)
+
+
+async def test_a_result_that_is_gone_fails_the_step_that_takes_it() -> None:
+    """At once: the error says which, and what to do."""
+    chain = TaskChainBuilder().add(add.message(1)).add(add.step()).build()
+    step = second_of(chain)
+    outcome = await Runner(queue, values={}, backend=MemoryBackend()).run(claim_of(step))
+    error = error_in(outcome)
+    assert outcome.kind is OutcomeKind.FAILURE
+    assert f"the result of message {step.waits_on[0]}, which this step takes, is no longer kept" in error.message
+
+
+async def test_results_that_are_too_large_together_fail_the_step() -> None:
+    """Before all of them are read; the error says how large they are and what the limit is."""
+    with queue.override("memory://"):
+        members = [add.message(number) for number in range(200)]
+        await queue.enqueue(TaskGroup(members, total.step()))
+        await drain(queue)
+        with pytest.raises(PayloadTooLargeError, match="have 101 bytes or more together; the limit is 100"):
+            await fetch(queue, [bytes(member.id) for member in members], limit=100)
+        fetched = await fetch(queue, [bytes(member.id) for member in members], limit=10_000)
+        assert len(fetched.results) == 200
+
+
+async def test_inputs_may_be_larger_than_what_may_be_enqueued() -> None:
+    """A gathered list has a limit of its own; here it is forty times what one message may have."""
+    small = TaskQueue("immediate://", QueueConfig(max_size=100))
+
+    @small.task
+    async def text() -> str:
+        return "x" * 40
+
+    @small.task
+    def length(texts: list) -> int:
+        return sum(map(len, texts))
+
+    handle = await small.enqueue(TaskGroup([text.message() for _ in range(100)], length.step()))
+    assert await handle.result() == 4_000
+
+
+async def test_inputs_that_were_tampered_with_are_a_bad_payload() -> None:
+    """Whatever stands there."""
+    with queue.override("memory://"):
+        step = second_of(TaskChainBuilder().add(add.message(1)).add(add.step()).build())
+        envelope = decode_envelope(queue.seal.open(step.body))
+        for strange in (7, [b"short"], {"a": None}):
+            body = queue.seal.close(encode_envelope(replace(envelope, w={"number": strange})))
+            error = error_in(await outcome_of(queue, replace(step, body=body)))
+            assert error.reason is Reason.BAD_PAYLOAD
