@@ -101,8 +101,8 @@ def test_a_workflow_is_shown_as_a_tree(cli: Shell) -> None:
         "├─✗ app.fail",
         "⊘ app.secret",
     ]
-    assert "failed: x" in ended.out
-    assert "cancelled  parent_failed" in ended.out
+    assert "failure    x · 1 failed run" in ended.out
+    assert "cancelled  app.fail failed" in ended.out
     (failed,) = cli("list", "--dead", *URL, "--json").document["messages"]
     assert ended.err.endswith(f"the workflow goes on from there after: reinhardt-tasks requeue {failed['id']}\n")
 

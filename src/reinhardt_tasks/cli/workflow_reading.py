@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
-from collections.abc import Collection, Iterable
 from itertools import islice
 from pathlib import Path
 from typing import Annotated
@@ -22,15 +20,12 @@ from reinhardt_tasks.cli.text import count, visible
 from reinhardt_tasks.cli.trees import tree_lines
 from reinhardt_tasks.errors import TaskError
 from reinhardt_tasks.identity import TaskId
-from reinhardt_tasks.message import Reason
-from reinhardt_tasks.picture import Node as Drawn
 from reinhardt_tasks.picture import TooLargeError, counted, counts_text, drawn, lines
 from reinhardt_tasks.queue import TaskQueue
 from reinhardt_tasks.status import TaskStatus
+from reinhardt_tasks.workflow.picturing import pictured
 from reinhardt_tasks.workflow.reading import Node, Tree, read
 
-_BUILT_IN = "reinhardt_tasks.workflow."
-"""What the names of tasks begin with that hold workflows together."""
 _NAMED = 5
 """Failed steps whose requeue is told below a tree."""
 
@@ -81,7 +76,7 @@ def _step_document(node: Node) -> Document:
 
 
 def _print_tree(tree: Tree, *, whole: bool) -> None:
-    nodes = _pictured(tree)
+    nodes = pictured(tree)
     heading = Text(visible(_title(tree)), "bold").append(f": {counts_text(counted(nodes))}", "not bold")
     print_lines([heading, *tree_lines(lines(nodes, whole=whole), width=console().width)])
     for node in islice((node for node in tree.nodes.values() if node.status is TaskStatus.FAILURE), _NAMED):
@@ -96,7 +91,7 @@ def _print_tree(tree: Tree, *, whole: bool) -> None:
 
 def _draw(tree: Tree, file: Path) -> None:
     """Write the picture. Raises TaskError where that cannot be done."""
-    nodes = _pictured(tree)
+    nodes = pictured(tree)
     try:
         file.write_text(drawn(nodes, title=_title(tree)), encoding="utf-8")
     except TooLargeError as error:
@@ -112,42 +107,3 @@ def _draw(tree: Tree, file: Path) -> None:
 
 def _title(tree: Tree) -> str:
     return f"{tree.name or tree.end.label} {tree.id}"
-
-
-def _pictured(tree: Tree) -> list[Drawn]:
-    """The nodes as pictures have them; the queue is told where there are several."""
-    several = len({node.queue for node in tree.nodes.values()}) > 1
-    labels = _labels(tree.nodes.values())
-    return [
-        Drawn(
-            id=str(node.id),
-            label=labels[node.id],
-            task="" if node.label == node.task else node.task,
-            status=node.status,
-            parents=tuple(str(parent) for parent in node.parents),
-            note=" · ".join(_notes(node, several=several)),
-        )
-        for node in tree.nodes.values()
-    ]
-
-
-def _labels(nodes: Collection[Node]) -> dict[TaskId, str]:
-    """The nodes' labels; those of a group, which are called the same, with their place in its list of results."""
-    groups: defaultdict[tuple[object, ...], list[TaskId]] = defaultdict(list)
-    for node in nodes:
-        groups[node.label.removeprefix(_BUILT_IN), node.parents].append(node.id)
-    found: dict[TaskId, str] = {}
-    for (label, *_), ids in groups.items():
-        found |= {id: f"{label}[{place}]" if len(ids) > 1 else str(label) for place, id in enumerate(ids)}
-    return found
-
-
-def _notes(node: Node, *, several: bool) -> Iterable[str]:
-    if node.reason is Reason.PARENT_FAILED:
-        yield node.reason.value  # by which one, the picture tells
-    elif node.reason is not None:
-        yield f"{node.reason.value}: {node.error or ''}".removesuffix(": ")
-    if node.attempts:
-        yield count(node.attempts, "failed run")
-    if several:
-        yield f"queue {node.queue}"
