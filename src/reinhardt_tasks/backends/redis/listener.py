@@ -6,10 +6,10 @@ import asyncio
 import contextlib
 import random
 from collections.abc import Awaitable, Callable, Generator, Hashable
-from typing import Final
+from typing import Any, Final
 
 from reinhardt_tasks.backends.redis import faults, forking
-from reinhardt_tasks.backends.redis.connection import Address, Wire, packed, shut
+from reinhardt_tasks.backends.redis.connection import Address, Part, Wire, packed, shut
 from reinhardt_tasks.backends.redis.master import Met
 from reinhardt_tasks.errors import TaskError
 
@@ -21,27 +21,79 @@ _SILENCE: Final = 15.0
 
 
 class Sleeper:
-    """Somebody who waits for a topic. What comes before `woken` is called is not lost."""
+    """Somebody who waits for a topic, in one place. What comes before `woken` is called is not lost."""
 
-    __slots__ = ("_event",)
+    __slots__ = ("_asleep", "_called")
 
     def __init__(self) -> None:
-        self._event = asyncio.Event()
+        self._called = False
+        self._asleep: asyncio.Future[None] | None = None
 
     def wake(self) -> None:
         """Something has happened, or may have."""
-        self._event.set()
+        self._called = True
+        if self._asleep is not None:
+            _resolve(self._asleep)
 
     async def woken(self, timeout: float | None) -> bool:
         """Whether something came since the last call, or comes within `timeout` seconds (None: waits for ever)."""
-        if not self._event.is_set():
-            try:
-                async with asyncio.timeout(timeout):
-                    await self._event.wait()
-            except TimeoutError:
-                return False
-        self._event.clear()
-        return True
+        if not self._called:
+            await self._sleep(timeout)
+        called, self._called = self._called, False
+        return called
+
+    async def _sleep(self, timeout: float | None) -> None:
+        loop = asyncio.get_running_loop()
+        asleep = self._asleep = loop.create_future()
+        alarm = None if timeout is None else loop.call_later(timeout, _resolve, asleep)
+        try:
+            await asleep
+        finally:
+            self._asleep = None
+            if alarm is not None:
+                alarm.cancel()
+
+
+class _Words:
+    """What is said on a connection: `hear` is called with each word, in the moment it comes."""
+
+    def __init__(self, wire: Wire, hear: Callable[[list[bytes]], None]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._wire = wire
+        self._hear = hear
+        self._last_at = self._loop.time()
+        self._next: asyncio.Future[Any] | None = None
+        self._lost: asyncio.Future[Any] = self._loop.create_future()
+        wire.deliver(self._accept, self._end)
+
+    async def ask(self, *request: Part, timeout: float) -> None:
+        """Have the server say something. Raises TimeoutError when it does not, and what ends the connection."""
+        self._next = self._loop.create_future()
+        self._wire.write(packed(request))
+        await asyncio.wait([self._next, self._lost], timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        if self._lost.done():
+            raise self._lost.result()
+        if not self._next.done():
+            raise TimeoutError(f"no word within {timeout:g} s")
+
+    async def silence(self, seconds: float) -> None:
+        """Return when nothing was said for so long. Raises what ends the connection."""
+        while (left := self._last_at + seconds - self._loop.time()) > 0:
+            await asyncio.wait([self._lost], timeout=left)
+            if self._lost.done():
+                raise self._lost.result()
+
+    def _accept(self, word: Any) -> None:
+        if isinstance(word, Exception):
+            raise word
+        self._last_at = self._loop.time()
+        if self._next is not None:
+            _resolve(self._next)
+        self._hear(word)
+
+    def _end(self, error: Exception) -> None:
+        if not self._lost.done():
+            self._lost.set_result(error)
 
 
 class Listener:
@@ -128,24 +180,16 @@ class Listener:
     async def _hear_once(self) -> None:
         met = await self._meet()
         try:
-            met.wire.write(packed((b"SUBSCRIBE", self.channel)))
-            async with asyncio.timeout(self._timeout):
-                await met.wire.read_response()
+            words = _Words(met.wire, self._wake)
+            await words.ask(b"SUBSCRIBE", self.channel, timeout=self._timeout)
             self._wire, self._address = met.wire, met.address
             self._tell(None)
             self._wake_all()  # a word may have been missed
             while True:
-                self._wake(await self._next_word(met.wire))
+                await words.silence(_SILENCE)
+                await words.ask(b"PING", timeout=self._timeout)
         finally:
             await shut(met.wire)
-
-    async def _next_word(self, wire: Wire) -> list[bytes]:
-        """What the server says next; after a long silence it is asked to say something."""
-        try:
-            return await _read(wire, _SILENCE)
-        except TimeoutError:
-            wire.write(packed((b"PING",)))
-            return await _read(wire, self._timeout)
 
     def _wake(self, word: list[bytes]) -> None:
         if word[0] == b"message":
@@ -174,10 +218,9 @@ class Listener:
             readiness.exception()  # it is no fault where nobody asks any more
 
 
-async def _read(wire: Wire, timeout: float) -> list[bytes]:
-    async with asyncio.timeout(timeout):
-        word: list[bytes] = await wire.read_response(disconnect_on_error=False)
-    return word
+def _resolve(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
 
 
 def _pause(failures: int) -> float:
