@@ -1,0 +1,60 @@
+"""Workflows whose workers are killed at every point of every step, and again and again."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from tests.integration.apps import flows
+from tests.integration.apps.deaths import POINTS
+from tests.integration.load import all_records
+from tests.integration.mortality import KINDS, all_of_them, assert_released_once, start, survive, url_of
+from tests.integration.site import producer, site
+
+pytestmark = [pytest.mark.chaos, pytest.mark.timeout(900)]
+
+AT_ONCE = 8
+"""Workers that live beside each other."""
+PASSES = 2
+DEATHS = 12
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_worker_killed_at_every_passing_of_every_point_costs_only_time(kind, tmp_path):
+    """Chain, group and graph, in an order of chance: see the quick form."""
+    cases = all_of_them() * PASSES
+    random.shuffle(cases)
+    url = url_of(kind, tmp_path)
+    for first in range(0, len(cases), AT_ONCE):
+        (directory := tmp_path / str(first)).mkdir()
+        with site(directory, url) as place:
+            async with producer(flows.queue, place) as backend:
+                await survive(place, backend, list(dict.fromkeys(cases[first : first + AT_ONCE])))
+    print(f"kind={kind} deaths={len(cases)}")  # noqa: T201
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_workers_that_die_again_and_again_finish_what_they_share(kind, tmp_path):
+    """Three workers with four slots each, at points of chance, under a workflow whose parts stand inside each other."""
+    lives = [
+        {
+            "name": f"worker-{number}",
+            "queues": ["a", "b"],
+            "slots": 4,
+            "deaths": [(random.choice(POINTS), random.randint(1, 20)) for _ in range(DEATHS)],  # noqa: S311 - chaos
+        }
+        for number in range(3)
+    ]
+    with site(tmp_path, url_of(kind, tmp_path)) as place:
+        async with producer(flows.queue, place) as backend:
+            handle = await flows.queue.enqueue(flows.nested("a", "b"))
+            start(place, lives)
+            assert await handle.result(600) == flows.NESTED_RESULT
+            tree = await handle.tree()
+            records = await all_records(backend, list(tree.nodes))
+            assert_released_once(place, tree, records, "nested")
+            deaths = place.entries(*{f"killed:{life['name']}" for life in lives})
+            print(f"kind={kind} messages={len(records)} deaths={len(deaths)}")  # noqa: T201
+            assert len(deaths) >= DEATHS
+            assert sum(record.losses for record in records) <= 4 * len(deaths)
