@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -27,6 +28,9 @@ from reinhardt_tasks.workflow.expression import (
 )
 
 _FIRST_PAGE: Final = 50
+"""Results that are read before it is known how large they are."""
+_AT_ONCE: Final = 4
+"""Pages on their way at the same time."""
 _NOTHING: Final = b"\xc0"
 
 
@@ -86,26 +90,34 @@ async def fetch(place: Place, expression: Any, *, limit: int | None = None) -> F
     for one in references(fetched.expression):
         id = id_in(one)
         tolerant[id] = tolerant.get(id, True) and is_tolerant(one)
-    ids, start = list(tolerant), 0
-    pages = _Pages(limit)
-    while start < len(ids):
-        page = ids[start : start + pages.size]
-        start += len(page)
-        for id, record in zip(page, await backend.get(page), strict=True):
-            _take(place, fetched, id, record, tolerant=tolerant[id])
-            pages.count(len(fetched.results.get(id) or b""))
-        pages.turn()
+    pages = _Pages(list(tolerant), limit)
+    while wave := pages.next_wave():
+        for page, records in zip(wave, await asyncio.gather(*map(backend.get, wave)), strict=True):
+            for id, record in zip(page, records, strict=True):
+                _take(place, fetched, id, record, tolerant=tolerant[id])
+                pages.count(len(fetched.results.get(id) or b""))
     return fetched
 
 
 class _Pages:
-    """How many results to read at once: more and more, unless they turn out to be large."""
+    """What to read at once: more and more, unless results turn out to be large."""
 
-    def __init__(self, limit: int | None) -> None:
+    def __init__(self, ids: Sequence[TaskId], limit: int | None) -> None:
+        self._ids = ids
         self._limit = limit
+        self._start = 0
         self._total = 0
         self._largest = 1
-        self.size = _FIRST_PAGE
+
+    def next_wave(self) -> list[Sequence[TaskId]]:
+        """Pages that are read at the same time; none at the end."""
+        if not self._start:
+            self._start = _FIRST_PAGE
+            return [self._ids[:_FIRST_PAGE]] if self._ids else []
+        size = max(1, min(MAX_BATCH, MAX_FILLED // (_AT_ONCE * self._largest)))
+        starts = range(self._start, min(len(self._ids), self._start + _AT_ONCE * size), size)
+        self._start += _AT_ONCE * size
+        return [self._ids[start : min(start + size, len(self._ids))] for start in starts]
 
     def count(self, size: int) -> None:
         """Take note of a result of `size` bytes. Raises PayloadTooLargeError."""
@@ -119,10 +131,6 @@ class _Pages:
                 size=self._total,
                 limit=self._limit,
             )
-
-    def turn(self) -> None:
-        """The size of the next page."""
-        self.size = max(1, min(MAX_BATCH, 2 * self.size, MAX_FILLED // self._largest))
 
 
 def _take(place: Place, fetched: Fetched, id: TaskId, record: Record | None, *, tolerant: bool) -> None:
