@@ -36,8 +36,14 @@ local function give_all(taken, worker, answer)
     local id, value, state = ids[n], values[n], ''
     if value then
       local queue, level, score = taken[4 * n - 2], taken[4 * n - 1], taken[4 * n]
-      local known = states[n] or store.entries[id]
-      if known or not quick.give(id, value:byte(9), queue, level, score, tail) then
+      local known, quickly = store.entries[id], false
+      if states[n] and not known then
+        quickly = quick.give_again(id, states[n], queue, level, score, tail)
+        state = quickly or ''
+      elseif not known then
+        quickly = quick.give(id, value:byte(9), queue, level, score, tail)
+      end
+      if not quickly then
         state = give(store.adopt(id, states[n], value), score - level * LEVEL, worker)
       end
       answer[at + 1], answer[at + 2], answer[at + 3] = id, value, state

@@ -170,6 +170,32 @@ local function tell_children(parent, links)
   return cancelled
 end
 
+-- Tell the children in `links` that these parents (their places in `ids` and `links`) have succeeded, where no entries
+-- stand for them. A child that many have alone, such as the callback of a group, is told once of all of them.
+function endings.tell_successes(ids, links, places)
+  local only, counts = {}, {}
+  for _, n in ipairs(places) do
+    local child = links[n]
+    if #child > 16 or endings.budget <= 0 then
+      tell_children({id = ids[n], status = STATUS.SUCCESS}, child)
+    else
+      store.hash('children')[ids[n]] = false
+      if not counts[child] then
+        only[#only + 1], counts[child] = child, 0
+        endings.budget = endings.budget - 1
+      end
+      counts[child] = counts[child] + 1
+    end
+  end
+  for _, child in ipairs(store.known(only)) do
+    if child.waiting > 0 then
+      child.waiting = child.waiting - counts[child.id]
+      store.change(child)
+      line.up(child)
+    end
+  end
+end
+
 -- Tell those that wait for what was finished, and in turn those that wait for what is cancelled for it; how many were.
 function endings.tell()
   local cancelled = 0

@@ -1,22 +1,23 @@
--- The short way for what most messages are: claimed for the first time, they succeed in that run, and those that were
--- put without options (MARK.PLAIN) are forgotten a day later.
+-- The short way for what most messages are: claimed by a worker, they succeed in that run, and those that were put
+-- without options (MARK.PLAIN) are forgotten a day later.
 -- include: store, line
 -- lazily
 --
--- It writes what the long way would, without an entry in between. Whatever has another mark, children or a history is
--- left to the long way. The offsets are those of STATE.
+-- It writes what the long way would, without an entry in between. Whatever has another mark is left to the long way, and
+-- so is what has lost workers or ended before. The offsets are those of STATE.
 
 local quick = {}
 local NOW = struct.pack('>d', store.now)
 local FIRST = ('\0'):rep(12) .. struct.pack('>II', 1, 0)
-local NEVER = ('\0'):rep(16)
+local NONE, NEVER = ('\0'):rep(4), ('\0'):rep(16)
 local ENDED_AT = string.format('%.17g', store.now + DAY)
 
 -- How the states of messages begin, by their marks: while they run, and when they have succeeded with a short and with
 -- a long result.
-local RUNNING, SUCCEEDED_SHORT, SUCCEEDED_LONG, PLAIN_ENDS = {}, {}, {}, {}
+local RUNNING, SUCCEEDED_SHORT, SUCCEEDED_LONG, PLAIN_ENDS, AGAIN = {}, {}, {}, {}, {}
 for _, mark in ipairs({0, MARK.PLAIN}) do
   RUNNING[mark] = struct.pack('>BH', STATUS.RUNNING, mark)
+  AGAIN[struct.pack('>BH', STATUS.PENDING, mark)] = RUNNING[mark]
   SUCCEEDED_SHORT[RUNNING[mark]] = struct.pack('>BH', STATUS.SUCCESS, mark + SETTLED + SHORT)
   SUCCEEDED_LONG[RUNNING[mark]] = struct.pack('>BH', STATUS.SUCCESS, mark + SETTLED + MARK.RESULT)
 end
@@ -79,6 +80,13 @@ end
 local heads, tails, starts, given, held = {}, {}, {}, {}, {}
 local MARKS = {[0] = MARK.PLAIN, [1] = 0}
 
+local function note(id, state, queue)
+  local n = #held
+  given[2 * n + 1], given[2 * n + 2] = id, state
+  held[n + 1] = id
+  starts[queue] = (starts[queue] or 0) + 1
+end
+
 -- Give the message `id`, of which nothing is stored but what was put (of this kind, see store.decode), to the worker
 -- whose states end with `tail`; answers whether it was done.
 function quick.give(id, kind, queue, level, score, tail)
@@ -95,14 +103,24 @@ function quick.give(id, kind, queue, level, score, tail)
     rest = NOW .. NOW .. NEVER .. string.char(#queue) .. queue .. tail
     tails[queue] = rest
   end
-  local n = #held
-  given[2 * n + 1], given[2 * n + 2] = id, head .. struct.pack('>d', score - level * LEVEL) .. rest
-  held[n + 1] = id
-  starts[queue] = (starts[queue] or 0) + 1
+  note(id, head .. struct.pack('>d', score - level * LEVEL) .. rest, queue)
   return true
 end
 
--- Write what `give` has done.
+-- As `give`, for a message that is pending in this state: it waited for others, or was given back. Answers the new state,
+-- or nil where that was not done.
+function quick.give_again(id, state, queue, level, score, tail)
+  local running = AGAIN[state:sub(1, 3)]
+  if not running or state:sub(5, 8) ~= NONE then
+    return nil
+  end
+  local after = running .. state:sub(4, 16) .. struct.pack('>I', struct.unpack('>I', state, 17) + 1) .. state:sub(21, 24)
+    .. struct.pack('>d', score - level * LEVEL) .. NOW .. NOW .. state:sub(49, 65 + #queue) .. tail
+  note(id, after, queue)
+  return after
+end
+
+-- Write what `give` and `give_again` have done.
 function quick.write_claims(worker)
   if not held[1] then
     return

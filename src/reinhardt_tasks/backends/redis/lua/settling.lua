@@ -51,17 +51,21 @@ local function settle_quickly(worker, outcomes, said)
   for n = 1, #outcomes do
     ids[n] = outcomes[n]:sub(1, 16)
   end
-  local states, seen, tail = store.read('states', ids), {}, quick.tail(worker)
+  local states, seen, linked, tail = store.read('states', ids), {}, {}, quick.tail(worker)
   local links = redis.call('EXISTS', KEYS[1] .. 'children') == 1 and store.read('children', ids) or {}
   for n = 1, #outcomes do
     local id, told = ids[n], outcomes[n]
-    if not seen[id] and not store.entries[id] and states[n] and not links[n] and told:byte(21) == SUCCESS
+    if not seen[id] and not store.entries[id] and states[n] and told:byte(21) == SUCCESS
       and quick.settle(id, states[n], told, tail) then
       said[n] = DONE
+      linked[#linked + 1] = links[n] and n or nil
     end
     seen[id] = true
   end
   quick.write_ends(worker)
+  if linked[1] then
+    endings.tell_successes(ids, links, linked)
+  end
 end
 
 -- Settle those that did not go the short way, and tell what waits for them.
