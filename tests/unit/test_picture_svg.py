@@ -102,7 +102,7 @@ def test_the_drawing_is_an_image_with_words_for_who_cannot_see_it() -> None:
 def test_each_box_shows_its_label_status_and_note_and_all_of_them_under_the_pointer() -> None:
     """A long note is cut where the box ends."""
     root = parse([node("fetch", status=TaskStatus.FAILURE, note="ValueError: a rather long sentence")])
-    assert texts(root) == ["fetch", "✗ failure: ValueError:…"]
+    assert texts(root) == ["fetch", "✗ failure: ValueError: a…"]
     assert root.findtext(f".//{SVG}g/{SVG}title") == "fetch\napp.fetch\nfailure\nValueError: a rather long sentence"
 
 

@@ -19,7 +19,7 @@ _GAP_ALONG, _GAP_ACROSS = 44, 16
 _MARGIN = 16
 _WIDE = 1_200
 """A drawing goes from left to right up to this width; a longer one from top to bottom."""
-_LETTERS, _SMALL_LETTERS = 16, 22
+_LETTERS, _SMALL_LETTERS = 16, 23
 """Letters that fit on the two lines of a box."""
 
 _TIP = """\
