@@ -12,7 +12,9 @@ from reinhardt_tasks.codec import Seal
 from reinhardt_tasks.errors import ArgumentError, OptionError
 from reinhardt_tasks.message import Message, decode_envelope, encode_envelope
 from reinhardt_tasks.options import Call
+from reinhardt_tasks.step import Step
 from reinhardt_tasks.task import Task
+from reinhardt_tasks.workflow import Workflow
 
 R = TypeVar("R")
 
@@ -51,6 +53,10 @@ def unsendable(item: object) -> ArgumentError:
         hint = "it is a coroutine: the task was called, not enqueued; pass what task.message(…) returns"
     elif isinstance(item, type):
         hint = "it is a class; pass an instance of it"
+    elif isinstance(item, Step):
+        hint = "it is a step, which takes the result of another message; put it into a chain, a group or a graph"
+    elif isinstance(item, Workflow):
+        hint = "it is a workflow, and enqueued by itself: await queue.enqueue(…)"
     else:
         hint = "pass what task.message(…) returns, or an instance of a TaskExecutor"
     return ArgumentError(f"{item!r} cannot be enqueued: {hint}.", where="the item", given=type(item).__qualname__)

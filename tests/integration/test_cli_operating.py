@@ -13,6 +13,7 @@ from pathlib import Path
 import apsw
 import pytest
 
+from reinhardt_tasks import TaskGroup, TaskQueue, TaskStatus
 from tests.eventually import eventually
 from tests.integration.shell import URL, Ended, Shell
 from tests.procfs import runs
@@ -50,6 +51,25 @@ def test_waiting_messages_are_cancelled_at_once(cli: Shell) -> None:
         f"{unknown} is not known here",
     ]
     assert cli("cancel", waiting, *URL).code == 0
+
+
+def test_the_id_of_a_workflow_cancels_all_of_it(cli: Shell) -> None:
+    """Its first step as well, which waits for nothing; that of a step cancels it and what depends on it."""
+    queue = TaskQueue(URL[1])
+
+    @queue.task
+    async def add(number) -> int:
+        return 1
+
+    whole, part = (
+        queue.enqueue_sync(TaskGroup([add.message(1), add.message(2)], add.step(), name="sums")) for _ in range(2)
+    )
+    assert cli("cancel", str(whole.id), *URL).out == f"{whole.id} is cancelled\n"
+    assert {node.status for node in whole.tree_sync().nodes.values()} == {TaskStatus.CANCELLED}
+    first = next(iter(part.tree_sync().nodes))
+    assert cli("cancel", str(first), *URL).out == f"{first} is cancelled\n"
+    statuses = [node.status for node in part.tree_sync().nodes.values()]
+    assert sorted(statuses) == [TaskStatus.CANCELLED, TaskStatus.CANCELLED, TaskStatus.PENDING]
 
 
 def test_a_running_message_is_cancelled_and_its_worker_drained(cli: Shell) -> None:

@@ -346,6 +346,14 @@ async def test_options_of_the_sending_are_refused_for_workflows():
         resize.using(connection=object()).step()
 
 
+async def test_what_is_sent_the_wrong_way_is_told_the_right_one():
+    """A step alone, and a workflow among many messages."""
+    with pytest.raises(ArgumentError, match="it is a step, which takes the result of another message"):
+        await queue.enqueue(resize.step())  # type: ignore[call-overload]
+    with pytest.raises(ArgumentError, match="it is a workflow, and enqueued by itself"):
+        await queue.enqueue_many([TaskGroup([])])  # type: ignore[list-item]
+
+
 def test_messages_of_other_keys_cannot_be_laid_out():
     """Nobody could say what they wait for and sign it."""
     other = TaskQueue("memory://", QueueConfig(secret_keys=["x" * 32]))

@@ -19,18 +19,27 @@ from reinhardt_tasks.errors import DuplicateTaskError, TransitionError
 from reinhardt_tasks.identity import TaskId
 from reinhardt_tasks.message import ErrorRecord, Reason, WorkerRecord
 from reinhardt_tasks.status import TaskStatus
+from reinhardt_tasks.workflow.stopping import stop
 
 _CANCELLED = ErrorRecord("TaskCancelledError", "cancelled from the command line", reason=Reason.CANCELLED)
 
 
 def cancel(*, ids: Ids, target: Target = None, url: Url = None) -> None:
-    """Cancel messages: at once where they wait, through their worker where they run."""
+    """Cancel messages, or whole workflows by their id: at once what waits, through its worker what runs."""
     wanted = [parsed_id(text) for text in ids]
-    answers = work_at(find_place(target, url), lambda backend: backend.cancel(wanted, error=_CANCELLED.encode()))
+    answers = work_at(find_place(target, url), lambda backend: _cancel_all(backend, wanted))
     for task_id, status in zip(wanted, answers, strict=True):
         print_text(f"{task_id} {_cancelled(status)}")
     if any(status not in {TaskStatus.CANCELLED, TaskStatus.RUNNING} for status in answers):
         raise typer.Exit(FAILED)
+
+
+async def _cancel_all(backend: TaskBackend, ids: Sequence[TaskId]) -> list[TaskStatus | None]:
+    """The statuses after it; of a workflow all is cancelled."""
+    for record in await backend.get(ids):
+        if record is not None and record.workflow == record.id:
+            await stop(backend, record.id, _CANCELLED)
+    return await backend.cancel(ids, error=_CANCELLED.encode())
 
 
 def _cancelled(status: TaskStatus | None) -> str:

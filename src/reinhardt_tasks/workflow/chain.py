@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from copy import copy
 from enum import StrEnum
 from itertools import pairwise
 from typing import Any, Generic, Self, TypeVar, overload
@@ -51,6 +52,14 @@ class TaskChain(Workflow[R_co]):
 
     def __init__(self, name: str, steps: tuple[Part, ...], *, timeout: Seconds | None = None) -> None:
         super().__init__(name, timeout)
+        if not steps:
+            raise ConfigurationError(
+                f"chain {name} has no steps, so it could have no result; add one, or use a TaskGroup, which may have "
+                "no members",
+                setting="steps",
+            )
+        for before, step in pairwise(steps):
+            check_sequence(before, step, f"chain {name}")
         self.steps = steps
         self.position = 0
         """How many steps are done."""
@@ -94,8 +103,8 @@ class TaskChain(Workflow[R_co]):
                 f"chain {self.name} is {self.status}: it has no current step to move on from",
                 from_status=self.status.value,
             )
-        other = type(self)(self.name, self.steps, timeout=self.timeout)
-        other.position, other.failed, other.laid = position, failed, self.laid
+        other = copy(self)
+        other.position, other.failed = position, failed
         return other
 
     # As a workflow ------------------------------------------------------------------------------------------------
@@ -111,11 +120,9 @@ class TaskChain(Workflow[R_co]):
 
     def lay(self, ground: Ground, before: Value | None, label: str | None) -> Value:
         """See Workflow."""
-        value = before
-        for step in self.steps:
+        value = ground.part(self.steps[0], before, label)
+        for step in self.steps[1:]:
             value = ground.part(step, value, label)
-        if value is None:
-            raise ConfigurationError(f"chain {self.name} has no steps; add one", setting="steps")
         return value
 
 
@@ -151,12 +158,4 @@ class TaskChainBuilder(Generic[R]):
 
         Only what surely cannot be is refused: what is not annotated passes.
         """
-        if not self._steps:
-            raise ConfigurationError(
-                f"chain {self._name} has no steps, so it could have no result; add one, or use a TaskGroup, which may "
-                "be empty",
-                setting="steps",
-            )
-        for before, step in pairwise(self._steps):
-            check_sequence(before, step, f"chain {self._name}")
         return TaskChain(self._name, tuple(self._steps), timeout=self._timeout)

@@ -175,7 +175,7 @@ class TaskDAG(Workflow[dict[str, Any]]):
             raise ConfigurationError(f"graph {self.name}: a node's name is text, not {name!r}", setting="name")
         if name in self.nodes:
             raise ConfigurationError(f"{where} is there already; give this one another name", setting="name")
-        if self.laid is not None:
+        if self.laid:
             raise ConfigurationError(f"graph {self.name} is enqueued already; make another one", setting="name")
 
 

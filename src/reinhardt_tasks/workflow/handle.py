@@ -124,14 +124,14 @@ class WorkflowHandle(TaskHandle[R_co]):
         if failure is None or _reason(record) is not Reason.PARENT_FAILED:
             return _of_workflow(failure) if record.name == GATHER else failure
         tree = await read(self._home, self.id)
-        culprit = _culprit(tree)
+        culprit = _culprit(tree, tree.nodes.get(self.id, tree.end))
         found = (await (await self._home.backend()).get([culprit.id]))[0]
         cause = None if found is None else failure_in(found)
         if cause is None or culprit.id == self.id:
             return failure
         cause.add_note(
-            f"It is a step of the workflow {tree.name or ''} {self.id}, whose later steps were cancelled for it; "
-            "requeue it to go on from there."
+            f"It is a step of workflow {' '.join(filter(None, (tree.name, str(tree.id))))}, whose later steps were "
+            "cancelled for it; requeue it to go on from there."
         )
         return cause
 
@@ -177,9 +177,9 @@ def _reason(record: Record) -> Reason | None:
     return ErrorRecord.decode(record.error).reason if record.error else None
 
 
-def _culprit(tree: Tree) -> Node:
-    """The first message that did not end well, up from the end of the workflow."""
-    node, seen = tree.end, {tree.id}
+def _culprit(tree: Tree, node: Node) -> Node:
+    """The first message that did not end well, up from one that was cancelled for it."""
+    seen = {node.id}
     while node.reason is Reason.PARENT_FAILED:
         parents = [tree.nodes[id] for id in node.parents if id in tree.nodes and id not in seen]
         fallen = [parent for parent in parents if parent.status in _FALLEN]

@@ -77,8 +77,8 @@ class Workflow(ABC, Generic[R_co]):
     def __init__(self, name: str, timeout: Seconds | None) -> None:
         self.name = name
         self.timeout = _limit(timeout)
-        self.laid: Any = None
-        """What it was turned into when it was enqueued first; see `plan`."""
+        self.laid: list[Any] = []
+        """What it was turned into when it was enqueued first, by which seal; see `plan`."""
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name}>"

@@ -41,8 +41,8 @@ def planned(workflow: Workflow[Any], seal: Seal, config: QueueConfig) -> Plan:
 
     Raises what cannot stand in a workflow; see `Laying` and TaskDAG.order.
     """
-    if workflow.laid is None or workflow.laid[0] is not seal:
-        workflow.laid = seal, _made(workflow, Laying(seal, config))
+    if not workflow.laid or workflow.laid[0] is not seal:
+        workflow.laid[:] = [seal, _made(workflow, Laying(seal, config))]
     plan: Plan = workflow.laid[1]
     return plan
 
