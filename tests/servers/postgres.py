@@ -166,17 +166,18 @@ class PostgresServer(ServerProcess):
 
     def pause(self) -> None:
         """Let it do nothing: connections stand, and nobody answers."""
-        for pid in self._pids():
-            os.kill(pid, signal.SIGSTOP)
+        self._tell_all(signal.SIGSTOP)
 
     def unpause(self) -> None:
         """Let it go on."""
-        for pid in self._pids():
-            os.kill(pid, signal.SIGCONT)
+        self._tell_all(signal.SIGCONT)
 
-    def _pids(self) -> list[int]:
-        """Its processes: one for each connection, and its own."""
-        return [self.pid, *map(int, Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split())]
+    def _tell_all(self, number: signal.Signals) -> None:
+        """Its own process first, which makes those of the connections; any of them may end meanwhile."""
+        os.kill(self.pid, number)
+        for pid in Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(pid), number)
 
     def close(self) -> None:
         """Kill it and remove its directory."""

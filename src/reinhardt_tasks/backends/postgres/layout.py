@@ -94,6 +94,9 @@ WORDS: Final[dict[str, str]] = {
     "SUSPECT_PATIENCE": str(SUSPECT_PATIENCE),
     # Written so that no index but that of the ids fits: the plan is to look each message up, whatever is in the tables.
     "FENCED": f"m.stage IS NOT DISTINCT FROM {Stage.CLAIMED.value} AND m.worker IS NOT DISTINCT FROM _worker",
+    # A list of ids is looked up by `id = ANY (list)` and joined by hashing. A join by nested loops would read the whole
+    # index of the ids once a nearly empty table was analysed, with all that is dead there and all that comes later.
+    "BY_IDS": "SET enable_hashjoin = on SET enable_nestloop = off",
     "BY_INDEX": (
         "SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_bitmapscan = off "
         "SET jit = off SET plan_cache_mode = force_generic_plan SET lock_timeout = '5s'"

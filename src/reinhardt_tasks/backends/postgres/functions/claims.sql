@@ -16,28 +16,38 @@ BEGIN
     SELECT count(*), array_agg(DISTINCT queue) INTO _promoted, _rings FROM ready;
 END $$;
 
--- The queues a worker is served from, in its order: those in `_queues`, or (NULL) those with ready messages, each found
--- by one step into the index. None that is paused.
-CREATE OR REPLACE FUNCTION {T}served(_queues text[]) RETURNS text[] LANGUAGE plpgsql AS $$
+-- The queues a worker is served from, in its order, none of them paused: those in `_queues`, or (NULL) those with ready
+-- messages, each found by one step into the index. With each the priority and the place of its first ready message, or
+-- what is before any; so claims need not step again over dead entries that are before it and cannot be removed yet.
+CREATE OR REPLACE FUNCTION {T}served(
+    _queues text[], OUT _served text[], OUT _priorities int[], OUT _seqs bigint[])
+LANGUAGE plpgsql AS $$
 DECLARE
-    _served text[] := ARRAY[]::text[];
-    _queue  text;
+    _head record;
 BEGIN
     IF _queues IS NULL THEN
-        SELECT queue INTO _queue FROM {T}messages WHERE stage = {READY} ORDER BY queue LIMIT 1;
-        WHILE _queue IS NOT NULL LOOP
-            _served := array_append(_served, _queue);
-            SELECT queue INTO _queue FROM {T}messages WHERE stage = {READY} AND queue > _queue ORDER BY queue LIMIT 1;
+        _served := ARRAY[]::text[];
+        SELECT queue, priority, seq INTO _head FROM {T}messages
+        WHERE stage = {READY} ORDER BY queue, priority DESC, seq LIMIT 1;
+        WHILE _head.queue IS NOT NULL LOOP
+            _served := array_append(_served, _head.queue);
+            _priorities := array_append(_priorities, _head.priority::int);
+            _seqs := array_append(_seqs, _head.seq);
+            SELECT queue, priority, seq INTO _head FROM {T}messages
+            WHERE stage = {READY} AND queue > _head.queue ORDER BY queue, priority DESC, seq LIMIT 1;
         END LOOP;
     ELSE
         _served := _queues;
+        _priorities := array_fill(32767, ARRAY[cardinality(_served)]);  -- none is higher
+        _seqs := array_fill(0::bigint, ARRAY[cardinality(_served)]);
     END IF;
     IF EXISTS (SELECT 1 FROM {T}paused) THEN
-        _served := ARRAY(
-            SELECT q.queue FROM unnest(_served) WITH ORDINALITY AS q (queue, at)
-            WHERE NOT EXISTS (SELECT 1 FROM {T}paused p WHERE p.queue = q.queue) ORDER BY q.at);
+        SELECT coalesce(array_agg(q.queue ORDER BY q.at), ARRAY[]::text[]), array_agg(q.priority ORDER BY q.at),
+            array_agg(q.seq ORDER BY q.at)
+        INTO _served, _priorities, _seqs
+        FROM unnest(_served, _priorities, _seqs) WITH ORDINALITY AS q (queue, priority, seq, at)
+        WHERE NOT EXISTS (SELECT 1 FROM {T}paused p WHERE p.queue = q.queue);
     END IF;
-    RETURN _served;
 END $$;
 
 -- How many of the first `_want` messages stand in each of the queues `_served`. `_ordered`: within a priority their
@@ -59,11 +69,12 @@ BEGIN
         GROUP BY q.at ORDER BY q.at);
 END $$;
 
--- Give the worker `_worker` the first `_want` messages of the queues `_served`, in order. Those another worker is just
--- being given are passed over.
+-- Give the worker `_worker` the first `_want` messages of the queues `_served`, in order, none of which has any before
+-- its `_priorities` and `_seqs`. Those another worker is just being given are passed over.
 CREATE OR REPLACE FUNCTION {T}claim(
-    _worker text, _want int, _served text[], _ordered boolean, _now float8, OUT _ids bytea[], OUT _numbers int[],
-    OUT _bodies bytea[], OUT _attempts int[], OUT _losses int[], OUT _unknowns int[], OUT _run_ats float8[])
+    _worker text, _want int, _served text[], _priorities int[], _seqs bigint[], _ordered boolean, _now float8,
+    OUT _ids bytea[], OUT _numbers int[], OUT _bodies bytea[], OUT _attempts int[], OUT _losses int[],
+    OUT _unknowns int[], OUT _run_ats float8[])
 LANGUAGE plpgsql AS $$
 DECLARE
     _shares int[] := {T}shares(_served, _ordered, _want);
@@ -74,9 +85,17 @@ BEGIN
             updated_at = _now, progress = NULL
         WHERE m.ctid = ANY (ARRAY(
             SELECT first.ctid
-            FROM unnest(_served, _shares) AS q (queue, share) CROSS JOIN LATERAL (
-                SELECT r.ctid FROM {T}messages r WHERE r.stage = {READY} AND r.queue = q.queue
-                ORDER BY r.priority DESC, r.seq LIMIT q.share FOR UPDATE SKIP LOCKED) first))
+            FROM unnest(_served, _priorities, _seqs, _shares) AS q (queue, priority, seq, share) CROSS JOIN LATERAL (
+                SELECT * FROM (
+                    SELECT r.ctid FROM {T}messages r
+                    WHERE r.stage = {READY} AND r.queue = q.queue AND r.priority = q.priority AND r.seq >= q.seq
+                    ORDER BY r.seq LIMIT q.share FOR UPDATE SKIP LOCKED) highest
+                UNION ALL
+                SELECT * FROM (
+                    SELECT r.ctid FROM {T}messages r
+                    WHERE r.stage = {READY} AND r.queue = q.queue AND r.priority < q.priority
+                    ORDER BY r.priority DESC, r.seq LIMIT q.share FOR UPDATE SKIP LOCKED) lower
+                LIMIT q.share) first))
         RETURNING m.id, m.claims, m.body, m.attempts, m.losses, m.unknowns, m.run_at, m.priority, m.seq, m.queue
     )
     SELECT array_agg(uuid_send(id)), array_agg(claims), array_agg(body), array_agg(attempts), array_agg(losses),
@@ -223,9 +242,11 @@ CREATE OR REPLACE FUNCTION {T}offer(
     OUT _losses int[], OUT _unknowns int[], OUT _run_ats float8[])
 LANGUAGE plpgsql AS $$
 DECLARE
-    _suspect record;
-    _served  text[];
-    _overdue boolean;
+    _suspect    record;
+    _served     text[];
+    _priorities int[];
+    _seqs       bigint[];
+    _overdue    boolean;
 BEGIN
     _withheld := true;
     IF _want <= 0 OR (_alone IS NOT NULL AND EXISTS (
@@ -233,7 +254,7 @@ BEGIN
     )) THEN
         RETURN;
     END IF;
-    _served := {T}served(_queues);
+    SELECT * INTO _served, _priorities, _seqs FROM {T}served(_queues);
     _withheld := false;
     IF EXISTS (SELECT 1 FROM {T}messages WHERE stage = {SUSPECT}) THEN
         SELECT * INTO _suspect FROM {T}first_suspect(_queues, _served);
@@ -259,7 +280,7 @@ BEGIN
     IF cardinality(_served) > 0 THEN
         SELECT c._ids, c._numbers, c._bodies, c._attempts, c._losses, c._unknowns, c._run_ats
         INTO _ids, _numbers, _bodies, _attempts, _losses, _unknowns, _run_ats
-        FROM {T}claim(_worker, _want, _served, _queues IS NOT NULL, _now) c;
+        FROM {T}claim(_worker, _want, _served, _priorities, _seqs, _queues IS NOT NULL, _now) c;
     END IF;
 END $$;
 

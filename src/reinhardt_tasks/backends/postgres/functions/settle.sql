@@ -4,11 +4,11 @@
 -- others wait for or are kept for. One statement: it is the hot path.
 CREATE OR REPLACE FUNCTION {T}succeed(
     _worker text, _ids uuid[], _numbers int[], _payloads bytea[], _now float8, OUT _settled uuid[], OUT _told uuid[])
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql {BY_IDS} AS $$
 BEGIN
     WITH gone AS (
         DELETE FROM {T}messages m USING unnest(_ids, _numbers, _payloads) AS o (id, number, payload)
-        WHERE m.id = o.id AND {FENCED} AND m.claims = o.number
+        WHERE m.id = o.id AND m.id = ANY (_ids) AND {FENCED} AND m.claims = o.number
         RETURNING m.*, o.payload
     ), kept AS (
         INSERT INTO {T}ended (

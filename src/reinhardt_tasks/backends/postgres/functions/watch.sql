@@ -8,7 +8,8 @@ CREATE OR REPLACE FUNCTION {T}glance(
     OUT _ready boolean, OUT _suspect boolean, OUT _mark bigint, OUT _moment float8)
 LANGUAGE plpgsql STABLE {BY_INDEX} AS $$
 DECLARE
-    _now float8 := {NOW};
+    _now    float8 := {NOW};
+    _served text[];
 BEGIN
     SELECT draining INTO _draining FROM {T}workers WHERE worker = _worker;
     _registered := FOUND;
@@ -16,9 +17,10 @@ BEGIN
     _ready := false;
     _suspect := false;
     IF _queues IS NULL OR cardinality(_queues) > 0 THEN
-        _ready := EXISTS (
-            SELECT 1 FROM unnest({T}served(_queues)) AS q (queue) CROSS JOIN LATERAL (
-                SELECT 1 FROM {T}messages m WHERE m.stage = {READY} AND m.queue = q.queue LIMIT 1) first);
+        SELECT s._served INTO _served FROM {T}served(_queues) s;
+        _ready := cardinality(_served) > 0 AND (_queues IS NULL OR EXISTS (
+            SELECT 1 FROM unnest(_served) AS q (queue) CROSS JOIN LATERAL (
+                SELECT 1 FROM {T}messages m WHERE m.stage = {READY} AND m.queue = q.queue LIMIT 1) first));
         _suspect := EXISTS (
             SELECT 1 FROM {T}messages m WHERE m.stage = {SUSPECT} AND (_queues IS NULL OR m.queue = ANY (_queues))
                 AND NOT EXISTS (SELECT 1 FROM {T}paused p WHERE p.queue = m.queue));
