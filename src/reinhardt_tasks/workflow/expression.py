@@ -7,7 +7,7 @@ one that gathers, and stands for the expression in its own envelope.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Final, TypeAlias
 
 from reinhardt_tasks.errors import BadPayloadError
@@ -34,32 +34,41 @@ def id_in(reference: bytes) -> TaskId:
 
 def is_tolerant(reference: bytes) -> bool:
     """Whether a failure of the message counts as a value."""
-    return TOLERANT in reference[_ID:]
+    return len(reference) > _ID and TOLERANT in reference[_ID:]
 
 
 def is_gathered(reference: bytes) -> bool:
     """Whether the message stands for the expression in its envelope, not for a result of its own."""
-    return GATHERED in reference[_ID:]
+    return len(reference) > _ID and GATHERED in reference[_ID:]
 
 
-def references(expression: Any) -> Iterator[bytes]:
+def references(expression: Any) -> list[bytes]:
     """All references in an expression, in order. Raises BadPayloadError for what is none."""
+    found: list[bytes] = []
+    _collect(expression, found)
+    return found
+
+
+def _collect(expression: Any, found: list[bytes]) -> None:
     match expression:
         case bytes() if len(expression) >= _ID:
-            yield expression
+            found.append(expression)
         case list():
-            for part in expression:
-                yield from references(part)
+            for part in expression:  # a loop of its own: wide lists are of bytes
+                if type(part) is bytes and len(part) >= _ID:
+                    found.append(part)
+                else:
+                    _collect(part, found)
         case dict():
             for part in expression.values():
-                yield from references(part)
+                _collect(part, found)
         case _:
             raise BadPayloadError(f"the inputs of a step cannot be read: {expression!r:.80} stands for no result")
 
 
 def parents_in(envelope: Envelope) -> list[TaskId]:
     """The messages that one waits for by its envelope, each once: those whose results it takes, then the others."""
-    taken: Sequence[bytes] = list(references(dict(envelope.w or {})))
+    taken = references(dict(envelope.w or {}))
     return list(dict.fromkeys(id_in(reference) for reference in [*taken, *(envelope.o or ())]))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -11,7 +11,7 @@ import msgspec
 
 from reinhardt_tasks.contract import MAX_BATCH, TaskBackend
 from reinhardt_tasks.definition import MAX_FILLED
-from reinhardt_tasks.errors import PayloadTooLargeError, ResultExpiredError, TaskError
+from reinhardt_tasks.errors import BadPayloadError, PayloadTooLargeError, ResultExpiredError, TaskError
 from reinhardt_tasks.handle import Place
 from reinhardt_tasks.identity import TaskId
 from reinhardt_tasks.message import Record, decode_envelope
@@ -65,7 +65,7 @@ class Fetched:
     def restored(self, expression: Expression, value: Any) -> Any:
         """`value`, decoded from what `encoded` gave, with the errors in their places."""
         match expression:
-            case list():
+            case list() if isinstance(value, list | tuple):
                 rest = iter(value)
                 items = [
                     self.errors[id_in(part)] if self.is_error(part) else self.restored(part, next(rest))  # type: ignore[arg-type]
@@ -74,6 +74,11 @@ class Fetched:
                 return items if isinstance(value, list) else type(value)(items)
             case dict() if isinstance(value, dict):
                 return {name: self.restored(part, value[name]) for name, part in expression.items()}
+            case list() if any(map(self.is_error, expression)):
+                raise BadPayloadError(
+                    f"errors are among the values, which are read as a {type(value).__qualname__}; declare the "
+                    "parameter as a list or a tuple"
+                )
             case _:
                 return value
 
@@ -93,9 +98,8 @@ async def fetch(place: Place, expression: Any, *, limit: int | None = None) -> F
     pages = _Pages(list(tolerant), limit)
     while wave := pages.next_wave():
         for page, records in zip(wave, await asyncio.gather(*map(backend.get, wave)), strict=True):
-            for id, record in zip(page, records, strict=True):
-                _take(place, fetched, id, record, tolerant=tolerant[id])
-                pages.count(len(fetched.results.get(id) or b""))
+            sizes = [_take(place, fetched, id, one, tolerant) for id, one in zip(page, records, strict=True)]
+            pages.count(sum(sizes), max(sizes))
     return fetched
 
 
@@ -119,10 +123,10 @@ class _Pages:
         self._start += _AT_ONCE * size
         return [self._ids[start : min(start + size, len(self._ids))] for start in starts]
 
-    def count(self, size: int) -> None:
-        """Take note of a result of `size` bytes. Raises PayloadTooLargeError."""
+    def count(self, size: int, largest: int) -> None:
+        """Take note of a page of `size` bytes, and of the `largest` result in it. Raises PayloadTooLargeError."""
         self._total += size
-        self._largest = max(self._largest, size)
+        self._largest = max(self._largest, largest)
         if self._limit is not None and self._total > self._limit:
             raise PayloadTooLargeError(
                 f"the results that this step takes have {self._total} bytes or more together; the limit is "
@@ -133,18 +137,17 @@ class _Pages:
             )
 
 
-def _take(place: Place, fetched: Fetched, id: TaskId, record: Record | None, *, tolerant: bool) -> None:
-    """Enter what became of one message."""
-    if record is None:
-        raise _lost(id)
-    if record.status is TaskStatus.SUCCESS and not record.expired:
-        fetched.results[id] = None if record.result is None else place.seal.open(record.result, id)
-        fetched.names[id] = record.name
-        return
-    failure = failure_in(record)
-    if failure is None or isinstance(failure, ResultExpiredError) or not tolerant:
+def _take(place: Place, fetched: Fetched, id: TaskId, record: Record | None, tolerant: Mapping[TaskId, bool]) -> int:
+    """Enter what became of one message; the bytes it takes."""
+    if record is not None and record.status is TaskStatus.SUCCESS and not record.expired:
+        result = None if record.result is None else place.seal.open(record.result, id)
+        fetched.results[id], fetched.names[id] = result, record.name
+        return len(result or b"")
+    failure = None if record is None else failure_in(record)
+    if failure is None or isinstance(failure, ResultExpiredError) or not tolerant[id]:
         raise _lost(id)
     fetched.errors[id] = failure
+    return 0
 
 
 def _lost(id: TaskId) -> ResultExpiredError:
