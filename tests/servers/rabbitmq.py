@@ -16,6 +16,7 @@ import pika
 from pika.exceptions import AMQPError
 
 from tests.servers.container import contained
+from tests.eventually import eventually
 from tests.servers.process import MissingServerError, ServerProcess, free_port
 
 URL_VARIABLE = "REINHARDT_TEST_AMQP_URL"
@@ -112,6 +113,11 @@ class RabbitServer(ServerProcess):
         """Whether it lets somebody in."""
         return lets_in(self.url())
 
+    def pause(self) -> None:
+        """Let it do nothing: connections stand, and nobody answers. Returns when each of its threads has stopped."""
+        super().pause()
+        eventually(lambda: all(_is_stopped(thread) for thread in Path(f"/proc/{self.pid}/task").iterdir()))
+
     def close(self) -> None:
         """Kill it and its port mapper, and remove their directories."""
         super().close()
@@ -140,6 +146,13 @@ class RabbitServer(ServerProcess):
         if said.returncode:
             raise AssertionError(f"rabbitmqctl {' '.join(command)} failed: {(said.stderr or said.stdout).decode()}")
         return said.stdout.decode()
+
+    def remember_leaders(self) -> None:
+        """Have it write now which quorum queues lead; it does so some seconds after each was declared.
+
+        A node that is killed before does not find the leader of such a queue when it returns, and never asks again.
+        """
+        self.control("eval", "[dets:sync(Table) || Table <- dets:all()].")
 
 
 class GivenRabbit:
@@ -238,6 +251,11 @@ def program(name: str) -> Path:
 def _find(name: str) -> Path | None:
     """The one in Debian's directory, or else on PATH."""
     return Path(found) if (found := shutil.which(name, path=str(PROGRAMS)) or shutil.which(name)) else None
+
+
+def _is_stopped(thread: Path) -> bool:
+    """Whether the kernel lets a thread do nothing."""
+    return (thread / "stat").read_text().rpartition(")")[2].split()[0] == "T"
 
 
 def _epmd() -> str:
