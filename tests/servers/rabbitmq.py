@@ -15,8 +15,8 @@ from urllib.parse import quote, urlencode
 import pika
 from pika.exceptions import AMQPError
 
-from tests.servers.container import contained
 from tests.eventually import eventually
+from tests.servers.container import contained
 from tests.servers.process import MissingServerError, ServerProcess, free_port
 
 URL_VARIABLE = "REINHARDT_TEST_AMQP_URL"
