@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
 import functools
-from collections.abc import Iterator
 
 import pytest
 
@@ -41,16 +41,10 @@ class TestRedis(BackendConformance):
 @functools.cache
 def still_server() -> RedisServer:
     """A server whose clock stands while the machine works, as the clock of its model does."""
-    server = RedisServer(still=True)
-    server.start()
-    return server
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _end_of_the_still_server() -> Iterator[None]:
-    yield
-    if still_server.cache_info().currsize:
-        still_server().close()
+    started = RedisServer(still=True)
+    atexit.register(started.close)
+    started.start()
+    return started
 
 
 TestRedisMachine = conformance_machine(lambda: RedisBench(still_server()), examples=25)

@@ -7,7 +7,8 @@ import pytest
 from reinhardt_tasks.backends.redis import RedisMetadataStore, RedisResultBackend
 from reinhardt_tasks.testing.conformance import MetadataBench, MetadataConformance, ResultBench, ResultConformance
 from reinhardt_tasks.testing.conformance.metadata_machine import metadata_machine
-from tests.servers.redis import fresh_prefix, shared
+from tests.conformance.test_redis import still_server
+from tests.servers.redis import SharedRedis, fresh_prefix, shared
 
 
 class RedisResultBench(ResultBench):
@@ -32,12 +33,12 @@ class TestRedisResults(ResultConformance):
 
 
 class RedisMetadataBench(MetadataBench):
-    """As RedisResultBench."""
+    """As RedisResultBench, on any server."""
 
-    def __init__(self) -> None:
-        self.server = shared()
+    def __init__(self, server: SharedRedis) -> None:
+        self.server = server
         self.prefix = fresh_prefix()
-        self.patience = self.server.patience
+        self.patience = server.patience
 
     def connect(self, **options) -> RedisMetadataStore:
         return RedisMetadataStore(self.server.url(), prefix=self.prefix, **options)
@@ -49,7 +50,7 @@ class RedisMetadataBench(MetadataBench):
 class TestRedisMetadata(MetadataConformance):
     @pytest.fixture
     def bench(self) -> RedisMetadataBench:
-        return RedisMetadataBench()
+        return RedisMetadataBench(shared())
 
 
-TestRedisMetadataMachine = metadata_machine(RedisMetadataBench, examples=15)
+TestRedisMetadataMachine = metadata_machine(lambda: RedisMetadataBench(still_server()), examples=15)
