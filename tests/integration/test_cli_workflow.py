@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import xml.etree.ElementTree as ET
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from reinhardt_tasks import Message, QueueConfig, TaskId, TaskQueue
+from reinhardt_tasks import Message, QueueConfig, TaskChainBuilder, TaskDAG, TaskGroup, TaskId, TaskQueue
 from reinhardt_tasks.message import Envelope, encode_envelope
 from tests.integration.shell import URL, Shell
 
@@ -85,11 +87,11 @@ def test_a_workflow_is_shown_as_a_tree(cli: Shell) -> None:
     id = failing_album()
     assert cli("workflow", "show", id, *URL).out.splitlines() == [
         f"album {id}: 5 pending",
-        "○ fetch            pending    app.secret · queue default",
+        "○ fetch            pending    app.secret",
         "├─○ app.secret[0]  pending    queue slow",
         "├─○ app.secret[1]  pending    queue slow",
         "├─○ app.fail       pending    queue slow",
-        "○ app.secret       pending    queue default",
+        "○ app.secret       pending",
     ]
     cli.work()
     ended = cli("workflow", "show", id, *URL)
@@ -177,3 +179,23 @@ def test_what_cannot_be_read_here_is_told_without_its_edges(cli: Shell, monkeypa
     assert [step["parents"] for step in cli("workflow", "show", id, *URL, "--json").document["steps"]] == [None, None]
     monkeypatch.setenv("REINHARDT_TASKS_ENCRYPTION_KEYS", key)
     assert "fetch" in cli("workflow", "show", id, *URL).out
+
+
+def test_what_is_read_is_what_was_enqueued(cli: Shell) -> None:
+    """A chain inside a graph with a time limit: steps of one node are told apart, and the timer is no step."""
+    assert cli("counts", "--target", "app:queue").code == 0  # imports the application
+    app: Any = sys.modules["app"]
+    inner = TaskChainBuilder("inner").add(app.secret.message("a")).add(TaskGroup([app.secret.step(), app.fail.step()]))
+    graph = TaskDAG("nightly", timeout=60)
+    graph.add("first", app.secret, kwargs={"text": "x"})
+    graph.add("album", inner.build(), after=["first"])
+    id = str(app.queue.enqueue_sync(graph).id)
+    assert [line.split("  ")[0] for line in cli("workflow", "show", id, *URL).out.splitlines()] == [
+        f"nightly {id}: 5 pending",
+        "○ first",
+        "○ album: secret",
+        "├─○ album: secret",
+        "├─○ album: fail",
+        "○ gather",
+    ]
+    assert len(cli("workflow", "show", id, *URL, "--json").document["steps"]) == 6

@@ -79,7 +79,7 @@ def _print_tree(tree: Tree, *, whole: bool) -> None:
     nodes = pictured(tree)
     heading = Text(visible(_title(tree)), "bold").append(f": {counts_text(counted(nodes))}", "not bold")
     print_lines([heading, *tree_lines(lines(nodes, whole=whole), width=console().width)])
-    for node in islice((node for node in tree.nodes.values() if node.status is TaskStatus.FAILURE), _NAMED):
+    for node in islice((node for node in nodes if node.status is TaskStatus.FAILURE), _NAMED):
         print_error(f"{node.label} failed; the workflow goes on from there after: reinhardt-tasks requeue {node.id}")
     unread = sum(not node.readable for node in tree.nodes.values())
     if unread:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from reinhardt_tasks.identity import TaskId
 from reinhardt_tasks.message import Reason
 from reinhardt_tasks.picture import Node as Drawn
 from reinhardt_tasks.status import TaskStatus
+from reinhardt_tasks.workflow.builtin import EXPIRE
 from reinhardt_tasks.workflow.reading import Node, Tree
 
 _BUILT_IN: Final = "reinhardt_tasks.workflow."
@@ -17,9 +18,9 @@ _BUILT_IN: Final = "reinhardt_tasks.workflow."
 
 
 def pictured(tree: Tree) -> list[Drawn]:
-    """The nodes as pictures have them; the queue is told where there are several."""
-    several = len({node.queue for node in tree.nodes.values()}) > 1
-    labels, culprits = _labels(tree.nodes.values()), _culprits(tree)
+    """The nodes as pictures have them, without the timer; the queue is told where it is not that of the last one."""
+    nodes = [node for node in tree.nodes.values() if node.task != EXPIRE]
+    labels, culprits = _labels(nodes), _culprits(tree)
     return [
         Drawn(
             id=str(node.id),
@@ -27,20 +28,27 @@ def pictured(tree: Tree) -> list[Drawn]:
             task="" if node.label == node.task else node.task,
             status=node.status,
             parents=tuple(str(parent) for parent in node.parents),
-            note=" · ".join(_notes(node, _told(tree.nodes[culprits[node.id]], labels), several=several)),
+            note=" · ".join(_notes(node, _told(tree.nodes[culprits[node.id]], labels), tree.end.queue)),
         )
-        for node in tree.nodes.values()
+        for node in nodes
     ]
 
 
-def _labels(nodes: Collection[Node]) -> dict[TaskId, str]:
-    """The nodes' labels; those of a group, which are called the same, with their place in its list of results."""
-    groups: defaultdict[tuple[object, ...], list[TaskId]] = defaultdict(list)
+def _labels(nodes: Sequence[Node]) -> dict[TaskId, str]:
+    """The nodes' labels: what several steps of different tasks share is told with the task.
+
+    Those of a group, which are called the same, have their place in its list of results behind it.
+    """
+    tasks: defaultdict[str, set[str]] = defaultdict(set)
     for node in nodes:
-        groups[node.label.removeprefix(_BUILT_IN), node.parents].append(node.id)
+        tasks[node.label].add(node.task)
+    groups: defaultdict[tuple[str, tuple[TaskId, ...]], list[TaskId]] = defaultdict(list)
+    for node in nodes:
+        own = f": {node.task.rpartition('.')[2]}" if len(tasks[node.label]) > 1 else ""
+        groups[node.label.removeprefix(_BUILT_IN) + own, node.parents].append(node.id)
     found: dict[TaskId, str] = {}
-    for (label, *_), ids in groups.items():
-        found |= {id: f"{label}[{place}]" if len(ids) > 1 else str(label) for place, id in enumerate(ids)}
+    for (label, _), ids in groups.items():
+        found |= {id: f"{label}[{place}]" if len(ids) > 1 else label for place, id in enumerate(ids)}
     return found
 
 
@@ -68,10 +76,11 @@ def _fallen(tree: Tree, node: Node) -> Node | None:
 def _told(culprit: Node, labels: Mapping[TaskId, str]) -> str:
     if culprit.reason is Reason.PARENT_FAILED:
         return culprit.reason.value
-    return f"{labels[culprit.id]} {'failed' if culprit.status is TaskStatus.FAILURE else 'was cancelled'}"
+    ended = "failed" if culprit.status is TaskStatus.FAILURE else "was cancelled"
+    return f"{labels.get(culprit.id, culprit.label)} {ended}"
 
 
-def _notes(node: Node, culprit: str, *, several: bool) -> Iterable[str]:
+def _notes(node: Node, culprit: str, usual: str) -> Iterable[str]:
     if node.reason is Reason.PARENT_FAILED:
         yield culprit
     elif node.reason in {Reason.FAILED, Reason.RETRIES_SPENT} and node.error:
@@ -80,5 +89,5 @@ def _notes(node: Node, culprit: str, *, several: bool) -> Iterable[str]:
         yield f"{node.reason.value}: {node.error or ''}".removesuffix(": ")
     if node.attempts:
         yield f"{node.attempts} failed run{'' if node.attempts == 1 else 's'}"
-    if several:
+    if node.queue != usual:
         yield f"queue {node.queue}"
