@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
+from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
 
 from tests.integration.apps import flows
 from tests.integration.apps.deaths import POINTS
+from tests.integration.flow_graphs import QUICK, comes_true, fresh_url
+from tests.integration.flow_model import Part, workflows
 from tests.integration.load import all_records
 from tests.integration.mortality import KINDS, all_of_them, assert_released_once, start, survive, url_of
 from tests.integration.site import producer, site
@@ -58,3 +63,11 @@ async def test_workers_that_die_again_and_again_finish_what_they_share(kind, tmp
             print(f"kind={kind} messages={len(records)} deaths={len(deaths)}")  # noqa: T201
             assert len(deaths) >= DEATHS
             assert sum(record.losses for record in records) <= 4 * len(deaths)
+
+
+@pytest.mark.parametrize("kind", ["memory", *KINDS])
+@settings(QUICK, max_examples=1_000)
+@given(part=workflows())
+def test_a_thousand_workflows_of_any_form_end_as_the_model_says(kind: str, tmp_path: Path, part: Part) -> None:
+    """See the quick form."""
+    asyncio.run(comes_true(fresh_url(kind, tmp_path), part))
