@@ -207,6 +207,10 @@ class Postgres:
         transactions, size = self._session.ask(_READING)
         return Reading(cpu_seconds=cpu_seconds(self._pid), commands=int(transactions), memory=int(size))
 
+    def log_bytes(self) -> int:
+        """How much it has written to its write-ahead log so far."""
+        return int(self._session.ask("SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')")[0])
+
     @contextmanager
     def filling(self) -> Iterator[None]:
         """See Broker.filling: commits do not wait for the disk meanwhile, and after it the planner knows the tables."""

@@ -16,11 +16,11 @@ from reinhardt_tasks.backends.postgres.bell import ANY_QUEUE, ENDS, SCHEDULES, q
 from reinhardt_tasks.backends.postgres.elders import Watchman
 from reinhardt_tasks.backends.postgres.engine import LONG
 from reinhardt_tasks.backends.postgres.exchange import Answer, Heard, Turn
-from reinhardt_tasks.backends.postgres.faults import NAME, is_data_error
+from reinhardt_tasks.backends.postgres.faults import NAME, is_data_error, is_known
 from reinhardt_tasks.backends.postgres.layout import CODES, PURGED_AT_ONCE, STATUSES
 from reinhardt_tasks.backends.postgres.ondatabase import OnDatabase
 from reinhardt_tasks.backends.postgres.place import Options
-from reinhardt_tasks.backends.postgres.watch import Glance, Patience
+from reinhardt_tasks.backends.postgres.watch import SOON, Glance, Patience
 from reinhardt_tasks.contract import MAX_BATCH, TaskBackend
 from reinhardt_tasks.errors import BackendError, BackendTaskNotFoundError, TransitionError
 from reinhardt_tasks.identity import TaskId
@@ -44,6 +44,8 @@ from reinhardt_tasks.message import (
 from reinhardt_tasks.status import TRANSITIONS, TaskStatus, check_transition
 
 _encode = msgspec.msgpack.Encoder().encode
+_REPEATED_WITHIN = 60.0
+"""Seconds after a connection broke in which a message that is put may have been put before."""
 _ENDING = frozenset({OutcomeKind.SUCCESS, OutcomeKind.FAILURE, OutcomeKind.CANCELLED})
 
 
@@ -126,11 +128,22 @@ class PostgresBackend(OnDatabase, TaskBackend):
         engine = self._open_engine
         if connection is not None:
             return puts.unpack(messages, await engine.put_within(connection, messages, guard))
-        ((known,),) = await engine.call("put", engine.packed(lambda: puts.pack(messages, guard)))
-        answers = puts.unpack(messages, known)
+        try:
+            answers = await self._put(messages, guard, as_new=engine.calm > _REPEATED_WITHIN)
+        except BackendError as error:
+            if not is_known(error.__cause__):
+                raise
+            answers = await self._put(messages, guard, as_new=False)
         if any(put.created for put in answers):
             engine.ringer.ring({queue(message.queue) for message in messages})
         return answers
+
+    async def _put(self, messages: Sequence[AnyMessage], guard: Guard | None, *, as_new: bool) -> list[Put]:
+        """`put` in a transaction of its own. `as_new`: for messages that are most likely new; it costs less."""
+        engine = self._open_engine
+        values = engine.packed(lambda: puts.pack(messages, guard, as_new=as_new))
+        ((known,),) = await engine.call("put", values)
+        return puts.unpack(messages, known)
 
     async def start_workflow(self, workflow: TaskId) -> bool:
         """See TaskBackend.start_workflow."""
@@ -184,6 +197,8 @@ class PostgresBackend(OnDatabase, TaskBackend):
         answer = Answer(*row)
         if not answer.overtaken:
             self._heard[turn.worker] = answer.heard()
+            given = len(answer.ids or ())
+            engine.vacuum.gave(given, at_rest=given < turn.want and not answer.withheld)
         self._ring(answer.rings, ends=any(outcome.kind in _ENDING for outcome in turn.outcomes))
         return exchange.unpack(turn, answer)
 
@@ -199,7 +214,7 @@ class PostgresBackend(OnDatabase, TaskBackend):
 
     async def wait(self, worker: str, queues: Sequence[str] | None, timeout: float) -> bool:
         """See TaskBackend.wait."""
-        engine, patience = self._open_engine, Patience(timeout)
+        engine, patience = self._open_engine, Patience(timeout, share=SOON)
         topics = [_order(worker), *([ANY_QUEUE] if queues is None else map(queue, queues))]
         served = None if queues is None else Texts.of(dict.fromkeys(queues))
         engine.listener.start()
@@ -211,7 +226,8 @@ class PostgresBackend(OnDatabase, TaskBackend):
                     return True
                 if patience.left <= 0 or (glance.moment is not None and glance.moment <= 0):
                     return False
-                await patience.sleep(ring, until=glance.moment)
+                if not await patience.sleep(ring, engine.hint(topics), until=glance.moment):
+                    return False
 
     async def sweep(self) -> Swept:
         """See TaskBackend.sweep. Also tells the log of transactions that stay open."""
@@ -386,7 +402,7 @@ class PostgresBackend(OnDatabase, TaskBackend):
                 ((changes,),) = await engine.read("counter", [])
                 if changes != seen or patience.left <= 0:
                     return int(changes)
-                await patience.sleep(ring)
+                await patience.sleep(ring, engine.hint([SCHEDULES]))
 
     async def acquire_lock(self, name: str, token: str, ttl: float) -> Lock | None:
         """See TaskBackend.acquire_lock."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Awaitable, Callable, Generator, Iterable
 from typing import Final
 
@@ -22,6 +23,10 @@ ENDS: Final = "e"
 SCHEDULES: Final = "s"
 _SHARES: Final = 16
 _RECONNECT: Final = 1.0
+_ON_THE_WAY: Final = 0.03
+"""Seconds that a notification may take."""
+_REMEMBERED: Final = 1000
+"""Of so many topics the last ring is remembered, before those of long ago are forgotten."""
 
 
 def queue(name: str) -> str:
@@ -49,6 +54,7 @@ class Bell:
 
     def __init__(self) -> None:
         self._sleepers: dict[str, set[asyncio.Event]] = {}
+        self._heard_at: dict[str, float] = {}
 
     @contextlib.contextmanager
     def listening(self, topics: Iterable[str]) -> Generator[asyncio.Event]:
@@ -72,6 +78,21 @@ class Bell:
             self._wake(topic)
             if topic.startswith(ANY_QUEUE):
                 self._wake(ANY_QUEUE)
+
+    def heard(self, topic: str) -> None:
+        """Another instance rang; what it rings next it may hold back for a while."""
+        now = time.monotonic()
+        if len(self._heard_at) >= _REMEMBERED:
+            self._heard_at = {each: at for each, at in self._heard_at.items() if now - at < APART + _ON_THE_WAY}
+        self._heard_at[topic] = now
+        if topic.startswith(ANY_QUEUE):
+            self._heard_at[ANY_QUEUE] = now
+        self.ring((topic,))
+
+    def holds_back(self, topics: Iterable[str]) -> bool:
+        """Whether a ring of one of `topics` may be held back elsewhere, since one was heard just now."""
+        since = time.monotonic() - APART - _ON_THE_WAY
+        return any(self._heard_at.get(topic, since) > since for topic in topics)
 
     def ring_all(self) -> None:
         """Wake everybody: what happened meanwhile is not known."""
@@ -134,6 +155,8 @@ class Listener:
         self._channel = channel
         self._bell = bell
         self._task: asyncio.Task[None] | None = None
+        self.hears = False
+        """Whether what others tell arrives."""
 
     def start(self) -> None:
         """Listen from now on."""
@@ -152,9 +175,13 @@ class Listener:
 
     async def _listen(self, connection: AsyncConnection[Row]) -> None:
         await connection.execute(f"LISTEN {quoted(self._channel)}".encode())
+        self.hears = True
         self._bell.ring_all()
-        async for told in connection.notifies():
-            self._bell.ring((told.payload,))
+        try:
+            async for told in connection.notifies():
+                self._bell.heard(told.payload)
+        finally:
+            self.hears = False
 
     async def close(self) -> None:
         """Listen no more."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 from psycopg import AsyncConnection
@@ -13,9 +13,11 @@ from psycopg import AsyncConnection
 from reinhardt_tasks.backends.postgres import faults, schema, transaction
 from reinhardt_tasks.backends.postgres.arrays import Texts
 from reinhardt_tasks.backends.postgres.bell import Bell, Listener, Ringer
-from reinhardt_tasks.backends.postgres.line import Line, Lines, Row
+from reinhardt_tasks.backends.postgres.line import Line, Lines, Row, connect
 from reinhardt_tasks.backends.postgres.place import Place
 from reinhardt_tasks.backends.postgres.statements import Names, statements
+from reinhardt_tasks.backends.postgres.vacuum import Vacuum
+from reinhardt_tasks.backends.postgres.watch import Hint
 from reinhardt_tasks.errors import BackendError, TaskError
 from reinhardt_tasks.message import AnyMessage, Guard
 
@@ -31,6 +33,7 @@ class Engine:
     def __init__(self, place: Place) -> None:
         self.pid = os.getpid()
         self.bell = Bell()
+        self.vacuum = Vacuum(self._vacuum)
         self._place = place
         self._names: Names | None = None
         self._lines = Lines(place, self._check, most=_MOST_LINES)
@@ -136,13 +139,29 @@ class Engine:
             self._listener = Listener(self._place, self.names.channel, self.bell)
         return self._listener
 
+    def hint(self, topics: Iterable[str]) -> Hint:
+        """How what happens elsewhere to `topics` comes to be known here."""
+        if not self.listener.hears:
+            return Hint.NEVER
+        return Hint.HELD_BACK if self.bell.holds_back(topics) else Hint.AT_ONCE
+
     async def _notify(self, topics: list[str]) -> None:
         """A hint, so that it may fail; its transaction waits for no disk."""
         with contextlib.suppress(BackendError):
             await self.call("notify", [Texts.of(topics)])
 
+    async def _vacuum(self) -> None:
+        """On a connection of its own. In vain where another is under way, or where the user does not own the table."""
+        connection = await connect(self._place.parameters())
+        try:
+            statement = f"VACUUM (SKIP_LOCKED, INDEX_CLEANUP ON, TRUNCATE OFF) {self.names.tables}messages"
+            await connection.execute(statement.encode())
+        finally:
+            await connection.close()
+
     async def close(self) -> None:
         """Finish what is under way and let go of every connection."""
+        await self.vacuum.close()
         if self._listener is not None:
             await self._listener.close()
         if self._ringer is not None:

@@ -38,6 +38,11 @@ def is_data_error(error: BaseException) -> bool:
     return isinstance(error, _DATA_ERRORS) or getattr(error, "sqlstate", None) == "54000"
 
 
+def is_known(error: BaseException | None) -> bool:
+    """Whether something was to be stored as new that is known already."""
+    return getattr(error, "sqlstate", None) == "23505"
+
+
 def ends_connection(error: BaseException) -> bool:
     """Whether the connection is of no more use: it is broken, or leads to a server that does not write."""
     state = getattr(error, "sqlstate", None) or ""

@@ -81,7 +81,7 @@ class OnDatabase:
                 answer = await look()
                 if answer is not None or patience.left <= 0:
                     return answer
-                await patience.sleep(ring)
+                await patience.sleep(ring, engine.hint([topic]))
                 if self._running is not engine:
                     text = f"{type(self).__name__} for {self._place} was closed while somebody waited"
                     raise BackendError(text, backend=NAME, place=str(self._place))

@@ -27,7 +27,7 @@ _KIND: Final[tuple[type[Packed], ...]] = (
     Booleans,  # tolerant
     Booleans,  # held
 )
-SCALARS: Final = ("boolean", "text", "float8", "float8", "boolean")
+SCALARS: Final = ("boolean", "text", "float8", "float8", "boolean", "boolean")
 """The types of the values that follow the arrays."""
 
 
@@ -64,16 +64,16 @@ def _kind(message: AnyMessage) -> Kind:
     )
 
 
-def scalars(guard: Guard | None, *, wake: bool) -> list[Any]:
+def scalars(guard: Guard | None, *, wake: bool, as_new: bool = False) -> list[Any]:
     """The values that follow the arrays."""
-    if guard is None:
-        return [False, None, None, None, wake]
-    return [True, guard.schedule, guard.expected, guard.due, wake]
+    guarded = [False, None, None, None] if guard is None else [True, guard.schedule, guard.expected, guard.due]
+    return [*guarded, wake, as_new]
 
 
-def pack(messages: Sequence[AnyMessage], guard: Guard | None) -> list[Any]:
+def pack(messages: Sequence[AnyMessage], guard: Guard | None, *, as_new: bool) -> list[Any]:
     """The values of the function `put`, for a connection of our own."""
-    return [*(kind.of(values) for kind, values in columns(messages)), *scalars(guard, wake=False)]
+    arrays = (kind.of(values) for kind, values in columns(messages))
+    return [*arrays, *scalars(guard, wake=False, as_new=as_new)]
 
 
 def unpack(messages: Sequence[AnyMessage], known: Sequence[bytes | None] | None) -> list[Put]:

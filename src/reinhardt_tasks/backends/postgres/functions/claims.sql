@@ -190,6 +190,7 @@ DECLARE
     _done    uuid[];
     _more    uuid[];
     _told    uuid[];
+    _step    record;  -- assigned from a function, which costs less than to SELECT from it
     _offered int := cardinality(_s_ids) + cardinality(_o_ids);
 BEGIN
     UPDATE {T}workers SET sequence = _sequence WHERE worker = _worker AND sequence <= _sequence
@@ -204,7 +205,9 @@ BEGIN
         PERFORM {T}note(_worker, _r_ids, _r_numbers, _r_progress, _now);
     END IF;
     IF cardinality(_s_ids) > 0 THEN
-        SELECT s._settled, s._told INTO _done, _told FROM {T}succeed(_worker, _s_ids, _s_numbers, _s_payloads, _now) s;
+        _step := {T}succeed(_worker, _s_ids, _s_numbers, _s_payloads, _now);
+        _done := _step._settled;
+        _told := _step._told;
     END IF;
     IF cardinality(_o_ids) > 0 THEN
         SELECT s._settled, _told || s._told, s._rings INTO _more, _told, _rings
@@ -219,14 +222,22 @@ BEGIN
         _settled := ARRAY(SELECT uuid_send(id) FROM unnest(_done) AS id);
         _before := {T}settled_before(_worker, _s_ids || _o_ids, _s_numbers || _o_numbers);
     END IF;
-    SELECT _rings || p._rings INTO _rings FROM {T}promote(_now) p;
+    IF EXISTS (SELECT 1 FROM {T}messages WHERE stage = {LATER} AND run_at <= _now) THEN
+        SELECT _rings || p._rings INTO _rings FROM {T}promote(_now) p;
+    END IF;
     SELECT last_value INTO _mark FROM {T}places;
     IF NOT _registered THEN
         RETURN;
     END IF;
-    SELECT o._withheld, o._ids, o._numbers, o._bodies, o._attempts, o._losses, o._unknowns, o._run_ats
-    INTO _withheld, _ids, _numbers, _bodies, _attempts, _losses, _unknowns, _run_ats
-    FROM {T}offer(_worker, _alone, CASE WHEN _draining THEN 0 ELSE _want END, _queues, _now) o;
+    _step := {T}offer(_worker, _alone, CASE WHEN _draining THEN 0 ELSE _want END, _queues, _now);
+    _withheld := _step._withheld;
+    _ids := _step._ids;
+    _numbers := _step._numbers;
+    _bodies := _step._bodies;
+    _attempts := _step._attempts;
+    _losses := _step._losses;
+    _unknowns := _step._unknowns;
+    _run_ats := _step._run_ats;
     IF _held IS NOT NULL THEN
         SELECT h._ids, h._numbers, h._bodies, h._attempts, h._losses, h._unknowns, h._run_ats
         INTO _ids, _numbers, _bodies, _attempts, _losses, _unknowns, _run_ats
@@ -243,6 +254,7 @@ CREATE OR REPLACE FUNCTION {T}offer(
 LANGUAGE plpgsql AS $$
 DECLARE
     _suspect    record;
+    _given      record;
     _served     text[];
     _priorities int[];
     _seqs       bigint[];
@@ -278,9 +290,14 @@ BEGIN
         END IF;
     END IF;
     IF cardinality(_served) > 0 THEN
-        SELECT c._ids, c._numbers, c._bodies, c._attempts, c._losses, c._unknowns, c._run_ats
-        INTO _ids, _numbers, _bodies, _attempts, _losses, _unknowns, _run_ats
-        FROM {T}claim(_worker, _want, _served, _priorities, _seqs, _queues IS NOT NULL, _now) c;
+        _given := {T}claim(_worker, _want, _served, _priorities, _seqs, _queues IS NOT NULL, _now);
+        _ids := _given._ids;
+        _numbers := _given._numbers;
+        _bodies := _given._bodies;
+        _attempts := _given._attempts;
+        _losses := _given._losses;
+        _unknowns := _given._unknowns;
+        _run_ats := _given._run_ats;
     END IF;
 END $$;
 

@@ -3,14 +3,15 @@
 -- See TaskBackend.put. `_ids`, `_bodies` and `_kinds` are parallel; what messages of one kind have in common stands at
 -- the kind's place in the arrays that follow, and their parents in `_waits` beside `_waits_of`, the kinds. `_guarded`:
 -- only if the schedule `_schedule` was last due at `_expected`; it then was at `_due`. `_wake`: tell who listens when
--- the transaction, which is the caller's own, commits. Answers NULL for all created, else for each the id that stands
--- for it where that is not a new message.
+-- the transaction, which is the caller's own, commits. `_as_new`: unique_violation, which ends the transaction, may be
+-- raised where a message is known already. Answers NULL for all created, else for each the id that stands for it where
+-- that is not a new message.
 CREATE OR REPLACE FUNCTION {T}put(
     _ids uuid[], _bodies bytea[], _kinds int[],
     _names text[], _queues text[], _priorities int[], _delays float8[], _run_ats float8[], _result_ttls float8[],
     _max_losses int[], _workflows uuid[], _keys text[], _windows float8[], _tolerant boolean[], _held boolean[],
     _waits_of int[], _waits uuid[],
-    _guarded boolean, _schedule text, _expected float8, _due float8, _wake boolean)
+    _guarded boolean, _schedule text, _expected float8, _due float8, _wake boolean, _as_new boolean)
 RETURNS bytea[] LANGUAGE plpgsql SET enable_seqscan = off SET jit = off SET lock_timeout = '5s' AS $$
 DECLARE
     _now   float8 := {NOW};
@@ -22,14 +23,18 @@ BEGIN
             RETURN ARRAY(SELECT uuid_send(m.id) FROM unnest(_ids) WITH ORDINALITY AS m (id, at) ORDER BY m.at);
         END IF;
     END IF;
-    IF cardinality(_waits) = 0 AND NOT (true = ANY (_held)) AND array_remove(_keys, NULL) = ARRAY[]::text[] THEN
-        _known := {T}put_plain(
-            _ids, _bodies, _kinds, _names, _queues, _priorities, _delays, _run_ats, _result_ttls, _max_losses,
-            _workflows, _now);
-    ELSE
+    IF cardinality(_waits) > 0 OR true = ANY (_held) OR array_remove(_keys, NULL) <> ARRAY[]::text[] THEN
         _known := {T}put_each(
             _ids, _bodies, _kinds, _names, _queues, _priorities, _delays, _run_ats, _result_ttls, _max_losses,
             _workflows, _keys, _windows, _tolerant, _held, _waits_of, _waits, _now);
+    ELSIF _as_new THEN
+        _known := {T}put_new(
+            _ids, _bodies, _kinds, _names, _queues, _priorities, _delays, _run_ats, _result_ttls, _max_losses,
+            _workflows, _now);
+    ELSE
+        _known := {T}put_plain(
+            _ids, _bodies, _kinds, _names, _queues, _priorities, _delays, _run_ats, _result_ttls, _max_losses,
+            _workflows, _now);
     END IF;
     IF _wake THEN
         PERFORM pg_notify('{CHANNEL}', 'q:' || q.queue) FROM (SELECT DISTINCT unnest(_queues) AS queue) q;
@@ -37,8 +42,32 @@ BEGIN
     RETURN _known;
 END $$;
 
--- Store messages that can be stored without a look at any other message. An id is looked for among the finished after
--- the insert: a message that was put before and finished meanwhile has left the one table for the other.
+-- Store messages that can be stored without a look at any other message, none of which is known. Answers NULL. It is the
+-- hot path.
+CREATE OR REPLACE FUNCTION {T}put_new(
+    _ids uuid[], _bodies bytea[], _kinds int[],
+    _names text[], _queues text[], _priorities int[], _delays float8[], _run_ats float8[], _result_ttls float8[],
+    _max_losses int[], _workflows uuid[], _now float8)
+RETURNS bytea[] LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO {T}messages (
+        id, name, queue, priority, stage, seq, max_losses, run_at, created_at, updated_at, result_ttl, workflow, body)
+    SELECT m.id, _names[m.kind], _queues[m.kind], _priorities[m.kind], m.stage, {T}place_for(m.stage, 0),
+        _max_losses[m.kind], m.run_at, _now, _now, _result_ttls[m.kind], _workflows[m.kind], m.body
+    FROM (
+        SELECT id, body, kind, {T}due_at(_run_ats[kind], _delays[kind], _now) AS run_at,
+            {T}stage_for(0, 0, {T}due_at(_run_ats[kind], _delays[kind], _now), 0, _now) AS stage
+        FROM unnest(_ids, _bodies, _kinds) AS u (id, body, kind)
+        OFFSET 0  -- so that each is worked out once
+    ) m;
+    IF EXISTS (SELECT 1 FROM {T}ended WHERE id = ANY (_ids)) THEN
+        RAISE unique_violation USING MESSAGE = 'one of the messages has finished';
+    END IF;
+    RETURN NULL;
+END $$;
+
+-- As `put_new`, where some may be known. An id is looked for among the finished after the insert: a message that was
+-- put before and finished meanwhile has left the one table for the other.
 CREATE OR REPLACE FUNCTION {T}put_plain(
     _ids uuid[], _bodies bytea[], _kinds int[],
     _names text[], _queues text[], _priorities int[], _delays float8[], _run_ats float8[], _result_ttls float8[],
