@@ -123,17 +123,26 @@ class WorkflowHandle(TaskHandle[R_co]):
         failure = failure_in(record)
         if failure is None or _reason(record) is not Reason.PARENT_FAILED:
             return _of_workflow(failure) if record.name == GATHER else failure
-        tree = await read(self._home, self.id)
-        culprit = _culprit(tree, tree.nodes.get(self.id, tree.end))
-        found = (await (await self._home.backend()).get([culprit.id]))[0]
-        cause = None if found is None else failure_in(found)
-        if cause is None or culprit.id == self.id:
+        culprit = await self._culprit()
+        cause = None if culprit is None else failure_in(culprit)
+        if culprit is None or cause is None or culprit.id == self.id:
             return failure
         cause.add_note(
-            f"It is a step of workflow {' '.join(filter(None, (tree.name, str(tree.id))))}, whose later steps were "
-            "cancelled for it; requeue it to go on from there."
+            f"It is a step of workflow {culprit.workflow}, whose later steps were cancelled for it; requeue it, and "
+            "the workflow goes on from there."
         )
         return cause
+
+    async def _culprit(self) -> Record | None:
+        """The message for whose sake this one was cancelled, as far as that can be told."""
+        backend = await self._home.backend()
+        gathering = await backend.find(workflow=self.id, task=GATHER, limit=2)
+        if all(one.id == self.id for one in gathering):  # none that tolerates: whatever failed is why
+            failed = await backend.find(workflow=self.id, statuses={TaskStatus.FAILURE}, limit=MAX_PAGE)
+            if failed:
+                return min(failed, key=lambda one: one.finished_at or 0.0)
+        tree = await read(self._home, self.id)
+        return (await backend.get([_culprit_in(tree, tree.nodes.get(self.id, tree.end)).id]))[0]
 
     # Blocking -----------------------------------------------------------------------------------------------------
 
@@ -177,7 +186,7 @@ def _reason(record: Record) -> Reason | None:
     return ErrorRecord.decode(record.error).reason if record.error else None
 
 
-def _culprit(tree: Tree, node: Node) -> Node:
+def _culprit_in(tree: Tree, node: Node) -> Node:
     """The first message that did not end well, up from one that was cancelled for it."""
     seen = {node.id}
     while node.reason is Reason.PARENT_FAILED:
