@@ -170,8 +170,9 @@ class TaskBackend(ABC):
     async def wait(self, worker: str, queues: Sequence[str] | None, timeout: float) -> bool:
         """Return True when something may be claimable from `queues` or an order for `worker` may have come.
 
-        False after `timeout` seconds, or earlier when the next delayed message falls due (whichever is first the
-        caller exchanges again). Pushed by the broker; may return early, never late by more than the broker's push.
+        False after `timeout` seconds in which nothing happened: the caller may wait again without an exchange, though
+        not for long. Or False earlier, when the next delayed message falls due: then the caller exchanges. Pushed by
+        the broker; may return early, never late by more than the broker's push.
         Only what happens after the call of the last `exchange` counts: a wake-up between the two is not lost.
         """
 

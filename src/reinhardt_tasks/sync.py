@@ -48,7 +48,7 @@ class _Call(Generic[T]):
         self._ended.acquire()
         self._task: asyncio.Task[None] | None = None
         self._values: list[T] = []
-        self._error: BaseException | None = None
+        self._error: BaseException | None = asyncio.CancelledError()  # until it has begun
 
     def outcome(self) -> T:
         """Run it, in this thread's context, and return what it returns, or raise what it raises."""
@@ -58,18 +58,29 @@ class _Call(Generic[T]):
         except BaseException:
             self._loop.call_soon_threadsafe(self._cancel)
             raise
-        if isinstance(self._error, asyncio.CancelledError):
-            raise CancelledError
-        if self._error is not None:
-            raise self._error
+        error, self._error = self._error, None
+        try:
+            if isinstance(error, asyncio.CancelledError):
+                raise CancelledError
+            if error is not None:
+                raise error
+        finally:
+            del error  # it refers to this frame
         return self._values[0]
 
     def _begin(self) -> None:
         self._task = self._loop.create_task(self._run())
+        self._task.add_done_callback(self._let_go)
+
+    def _let_go(self, _: asyncio.Task[None]) -> None:
+        """Nobody waits for a coroutine that was cancelled, with its loop, before it began."""
+        if self._ended.locked():
+            self._ended.release()
 
     async def _run(self) -> None:
         try:
             self._values.append(await self._start())
+            self._error = None
         except BaseException as error:  # noqa: BLE001 - the caller's
             self._error = error
         finally:

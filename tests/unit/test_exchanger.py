@@ -330,6 +330,18 @@ async def test_an_exchange_without_a_registration_does_not_spin():
         await here.all_done(1)
 
 
+async def test_waits_in_vain_need_no_exchange():
+    """Each looks for what the one before has missed; nothing is written for it, nor claimed."""
+    async with crew(slots=1, poll_interval=0.02) as here:
+        await eventually_async(here.exchanger.idle.is_set)
+        await eventually_async(lambda: here.faults.calls["wait"] >= 2)
+        before = here.faults.calls.copy()
+        await eventually_async(lambda: here.faults.calls["wait"] >= before["wait"] + 20)
+        assert here.faults.calls["exchange"] - before["exchange"] < 10
+        await here.enqueue(1)
+        await here.all_done(1)
+
+
 async def test_a_full_worker_does_not_spin_when_a_message_falls_due():
     """It has no slot for it, but others have to be given the chance: it is promoted, and waited on."""
     async with crew(slots=1) as here:

@@ -124,6 +124,30 @@ def test_a_coroutine_that_is_cancelled_is_no_cancellation_of_the_caller() -> Non
         blocking(give_up, instead="")
 
 
+def test_a_caller_does_not_wait_for_a_loop_that_has_ended() -> None:
+    """A call that comes as the thread ends is cancelled with the rest, whether or not it has begun."""
+    thread = LoopThread()
+    thread.run(where)
+    waiting, ends = threading.Event(), []
+
+    async def endless() -> None:
+        waiting.set()
+        await asyncio.Event().wait()
+
+    def call() -> None:
+        try:
+            thread.run(endless)
+        except CancelledError:
+            ends.append("cancelled")
+
+    caller = threading.Thread(target=call, daemon=True)
+    caller.start()
+    assert waiting.wait(20)
+    thread.stop()
+    caller.join(20)
+    assert ends == ["cancelled"]
+
+
 def test_a_program_that_used_it_ends_quietly() -> None:
     """No hang at exit, no warning about anything left open."""
     code = "from reinhardt_tasks.sync import blocking\nasync def one(): return 1\nprint(blocking(one, instead=''))\n"

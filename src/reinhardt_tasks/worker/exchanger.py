@@ -26,6 +26,8 @@ log = logging.getLogger("reinhardt_tasks.worker")
 
 _FLUSH_AFTER: Final = 0.02
 """Seconds an outcome waits at most for others to be settled with."""
+_LOOK_EVERY: Final = 5.0
+"""Seconds after which an exchange is made though nothing is heard: whoever was woken before may have died of it."""
 _UNREGISTERED: Final = 0.2
 """Seconds between two looks while the worker is not registered: its next beat will change that, no look can."""
 
@@ -59,6 +61,7 @@ class Exchanger:
         self._finished = 0
         self._enough = self._share()
         self._sequence = 0
+        self._exchanged_at = 0.0
         self._claimable = True
         self._looking = True
         self._unsure = False
@@ -137,9 +140,10 @@ class Exchanger:
         while True:
             self._looking = not self._claimable
             queues = self._queues if self._looking else ()
+            began = time.monotonic()
             self._wait = asyncio.ensure_future(self._backend.wait(self._worker, queues, self._poll_interval))
             try:
-                await self._wait
+                woken = await self._wait
                 failures = 0
             except asyncio.CancelledError:
                 if _being_cancelled():
@@ -147,10 +151,21 @@ class Exchanger:
                 continue
             except BackendError:
                 failures += 1
+                woken = True
                 await asyncio.sleep(backoff(failures))
-            await self._look()
+            if woken or self._is_to_look(began):
+                await self._look()
             if not self._registered:
                 await asyncio.sleep(_UNREGISTERED)
+
+    def _is_to_look(self, began: float) -> bool:
+        """Whether to look after a wait in vain: not when it lasted its full time, as the next one sees what it missed.
+
+        One that ended sooner says that something falls due; should it be due just now, the next one ends at once.
+        """
+        now = time.monotonic()
+        is_cut_short = now - began < 0.9 * self._poll_interval
+        return is_cut_short or not self._registered or now - self._exchanged_at >= _LOOK_EVERY
 
     async def _look(self) -> None:
         """Have the exchange loop look, and wait until it has."""
@@ -163,6 +178,7 @@ class Exchanger:
     async def exchange(self) -> None:
         """One exchange with the backend. After an error what it told is kept and the next call asks for the truth."""
         self._flush = False
+        self._exchanged_at = time.monotonic()
         outcomes = self._sending = self._batch()
         want = self._want()
         finished, self._finished = self._finished, 0
