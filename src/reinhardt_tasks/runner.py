@@ -30,6 +30,7 @@ from reinhardt_tasks.run import BadResultError, Cause, Mode, Run, ended, forget_
 from reinhardt_tasks.workflow.builtin import BUILT_IN, PLACE
 from reinhardt_tasks.workflow.expression import WHOLE
 from reinhardt_tasks.workflow.filling import Fixed, filled
+from reinhardt_tasks.workflow.shelf import Shelf
 
 if TYPE_CHECKING:
     from reinhardt_tasks.config import QueueConfig
@@ -128,6 +129,7 @@ class Runner:
         self._queue = queue
         self._place: Place = queue if backend is None else Fixed(queue.seal, backend)
         self._values = {**values, PLACE: self._place}
+        self._shelf = Shelf()
         self._pools = pools or LoopPools()
         self._open = queue.seal.open
         self._close = queue.seal.close
@@ -160,7 +162,9 @@ class Runner:
     async def _run_filled(self, claim: Claim, envelope: Envelope, prepared: Prepared) -> Outcome:
         """Run a step with the results that it takes. Raises SerializationError for what does not fit."""
         try:
-            arguments = await filled(self._place, prepared.task, envelope, encoded=prepared.mode == "process")
+            arguments = await filled(
+                self._place, prepared.task, envelope, encoded=prepared.mode == "process", shelf=self._shelf
+            )
         except ResultExpiredError as error:
             return Outcome.failure(claim, judge(RetryStrategy.no_retry(), error).record)
         except BackendError as error:

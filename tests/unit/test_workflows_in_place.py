@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from msgspec.structs import replace
@@ -38,7 +38,7 @@ from reinhardt_tasks.testing import capture, drain
 from reinhardt_tasks.workflow import Workflow
 from reinhardt_tasks.workflow.fetching import fetch
 from reinhardt_tasks.workflow.plan import planned
-from tests.workshop import claim_of, error_in, outcome_of
+from tests.workshop import claim_of, error_in, outcome_of, work_off
 
 queue = TaskQueue("immediate://", QueueConfig(secret_keys=["s" * 32]))
 
@@ -166,6 +166,33 @@ async def test_a_step_whose_inputs_cannot_be_read_now_is_given_back() -> None:
     step = second_of(TaskChainBuilder().add(add.message(1)).add(add.step()).build())
     outcome = await Runner(queue, values={}, backend=Away()).run(claim_of(step))
     assert (outcome.kind, outcome.delay) == (OutcomeKind.RELEASE, 1.0)
+
+
+class Counting(MemoryBackend):
+    """A backend that counts how many records are read."""
+
+    reads: ClassVar[list[int]] = []
+
+    async def get(self, ids: Sequence[TaskId], *, body: bool = False) -> list[Record | None]:
+        """See TaskBackend.get."""
+        self.reads.append(len(ids))
+        return await super().get(ids, body=body)
+
+
+async def test_where_many_take_from_many_each_result_is_read_once() -> None:
+    """By one worker, however many of its steps take them, be it at the same time; errors are in their places too."""
+    chain = TaskChainBuilder().add(TaskGroup([add.message(1, 1) for _ in range(30)]))
+    wide = chain.add(TaskGroup([total.step() for _ in range(20)], total.step())).build()
+    with queue.override(Counting()):
+        handle = await queue.enqueue(wide)
+        await work_off(queue, concurrency=10)
+        assert await handle.result() == 30 * 2 * 20
+    assert sum(Counting.reads) == 1 + 30 + 20  # the gathering message, what it stands for, what the callback takes
+    with queue.override("memory://"):
+        group = TaskGroup([fail.message(1), fail.message(2)], TaskGroup([errors.step(most=9)] * 3), return_errors=True)
+        taken = await queue.enqueue(group)
+        await work_off(queue)
+        assert await taken.result() == [2, 2, 2]
 
 
 async def test_a_result_that_is_gone_fails_the_step_that_takes_it() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from reinhardt_tasks.handle import Place
 from reinhardt_tasks.message import Envelope
 from reinhardt_tasks.task import Task
 from reinhardt_tasks.workflow.fetching import Fetched, fetch
+from reinhardt_tasks.workflow.shelf import Shelf, is_shared
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,19 +29,20 @@ class Fixed:
         return self.opened
 
 
-async def filled(place: Place, task: Task[Any, Any], envelope: Envelope, *, encoded: bool) -> Any:
+async def filled(
+    place: Place, task: Task[Any, Any], envelope: Envelope, *, encoded: bool, shelf: Shelf | None = None
+) -> Any:
     """What to call the task with, as its codec decodes it; as bytes where it is `encoded`.
 
     Each result is taken as it was encoded by the task that returned it, and read as the parameter is declared: it
-    arrives as if it had been passed at enqueue. Raises SerializationError for what does not fit, ConfigurationError
-    where errors are to be taken into another process, and what `fetch` raises.
+    arrives as if it had been passed at enqueue. What the `shelf` has is not read again. Raises SerializationError for
+    what does not fit, ConfigurationError where errors are to be taken into another process, and what `fetch` raises.
     """
-    inputs = envelope.w or {}
-    fetched = await fetch(place, inputs, limit=MAX_FILLED)
-    given = {name: fetched.encoded(part) for name, part in fetched.expression.items()}
-    arguments = task.arguments_for(len(envelope.a) + sum(map(len, given.values())) + 64 * len(given))
-    raw = arguments.merge(envelope.a, given)
-    if not fetched.errors:
+    inputs = await _inputs(place, envelope.w or {}, shelf or Shelf())
+    size = len(envelope.a) + sum(len(one) + 64 for one in inputs.encoded.values())
+    arguments = task.arguments_for(size)
+    raw = arguments.merge(envelope.a, inputs.encoded)
+    if not inputs.fetched.errors:
         return raw if encoded else arguments.decode(raw)
     if encoded:
         raise ConfigurationError(
@@ -48,18 +50,41 @@ async def filled(place: Place, task: Task[Any, Any], envelope: Envelope, *, enco
             "(runs_in='thread')",
             setting="runs_in",
         )
-    return _with_errors(list(arguments.types), arguments.decode(raw), fetched)
+    return _with_errors(list(arguments.types), arguments.decode(raw), inputs)
+
+
+@dataclass(frozen=True, slots=True)
+class _Inputs:
+    """What fills the parameters of a step: by parameter its expression, and its encoded value."""
+
+    fetched: Fetched
+    expressions: Mapping[str, Any]
+    encoded: Mapping[str, bytes]
+
+
+async def _inputs(place: Place, wanted: Mapping[str, Any], shelf: Shelf) -> _Inputs:
+    if len(wanted) == 1 and is_shared(only := next(iter(wanted.values()))):
+        filling = await shelf.filling(place, only)
+        return _Inputs(
+            filling.fetched,
+            dict.fromkeys(wanted, filling.fetched.expression),
+            dict.fromkeys(wanted, filling.encoded),
+        )
+    fetched = await fetch(place, wanted, limit=MAX_FILLED)
+    encoded = {name: fetched.encoded(part) for name, part in fetched.expression.items()}
+    return _Inputs(fetched, fetched.expression, encoded)
 
 
 def _with_errors(
-    names: Sequence[str], call: tuple[tuple[Any, ...], dict[str, Any]], fetched: Fetched
+    names: Sequence[str], call: tuple[tuple[Any, ...], dict[str, Any]], inputs: _Inputs
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """The call with the errors in their places."""
     by_position, by_name = call
-    args = [_restored(fetched, name, value) for name, value in zip(names, by_position, strict=False)]
-    kwargs = {name: _restored(fetched, name, value) for name, value in by_name.items()}
+    args = [_restored(inputs, name, value) for name, value in zip(names, by_position, strict=False)]
+    kwargs = {name: _restored(inputs, name, value) for name, value in by_name.items()}
     return (*args, *by_position[len(args) :]), kwargs
 
 
-def _restored(fetched: Fetched, name: str, value: Any) -> Any:
-    return fetched.restored(fetched.expression[name], value) if name in fetched.expression else value
+def _restored(inputs: _Inputs, name: str, value: Any) -> Any:
+    expression = inputs.expressions.get(name)
+    return value if expression is None else inputs.fetched.restored(expression, value)
