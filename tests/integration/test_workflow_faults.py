@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from reinhardt_tasks import ChainStatus, TaskId, TaskStatus
-from tests.integration.apps import flows
+from reinhardt_tasks import ChainStatus, TaskCancelledError, TaskChain, TaskChainBuilder, TaskId, TaskStatus
+from reinhardt_tasks.workflow.builtin import EXPIRE
+from tests.integration.apps import flows, version_two
 from tests.integration.apps.mortal_producers import DEATHS, WIDTH
-from tests.integration.mortality import KINDS, PATIENCE, one_of_each, survive, url_of
-from tests.integration.site import Site, all_finished, producer, site
+from tests.integration.mortality import KINDS, PATIENCE, one_of_each, start, survive, url_of
+from tests.integration.site import LEASE, Site, all_finished, producer, records, registered, site
 
 
 @pytest.fixture(params=KINDS)
@@ -58,3 +60,63 @@ async def test_a_killed_producer_starts_nothing_or_all_of_it(place):
         assert len(place.entries("run")) == 3 * (WIDTH + 1) + 2
         assert set(place.runs().values()) == {1}
         assert set(await all_finished(backend)) == {TaskStatus.SUCCESS}
+
+
+async def test_a_time_limit_outlives_who_runs_it_out(place):
+    """The worker dies before it has cancelled anything, or after all: the next one ends the workflow all the same."""
+    points = ("claimed", "returned")
+    async with producer(flows.queue, place) as backend:
+        start(place, [{"name": point, "queues": [point], "slots": 1, "deaths": [(point, 2)]} for point in points])
+        await registered(backend, 2)
+        handles = [await flows.queue.enqueue(_late(point)) for point in points]
+        assert set(await all_finished(backend)) == {TaskStatus.SUCCESS, TaskStatus.CANCELLED}
+        for point, handle in zip(points, handles, strict=True):
+            with pytest.raises(TaskCancelledError) as cancelled:
+                await handle.result(1)
+            assert cancelled.value.reason == "timeout"
+            assert len(place.entries(f"killed:{point}")) == 1
+            (timer,) = [node for node in (await handle.tree()).nodes.values() if node.task == EXPIRE]
+            assert timer.status is TaskStatus.SUCCESS
+        assert len(place.entries("run")) == 2
+
+
+def _late(queue: str) -> TaskChain[int]:
+    """A chain that stops after its first step, as nobody serves the queue of the second."""
+    steps = [flows.number.using(queue=queue).message(1), flows.plus.using(queue="nobody").step(1)]
+    return TaskChainBuilder("late", timeout=1.0).add_all(steps).build()
+
+
+async def test_what_is_cancelled_while_its_worker_is_dead_stays_cancelled(place):
+    """By hand, or because time is up: the step that ran does not run again, and what waits for it never begins."""
+    async with producer(flows.queue, place) as backend:
+        victim = place.start("--concurrency", "2", target="tests.integration.apps.flows:queue")
+        await registered(backend, 1)
+        parts = [(flows.gated.message(1), flows.plus.step(1)) for _ in range(2)]
+        by_hand = await flows.queue.enqueue(TaskChainBuilder().add_all(parts[0]).build())
+        late = await flows.queue.enqueue(TaskChainBuilder(timeout=LEASE / 2).add_all(parts[1]).build())
+        await place.begun(2)
+        victim.signal(signal.SIGKILL)
+        victim.ended()
+        assert await by_hand.cancel() is True
+        place.start("--concurrency", "2", target="tests.integration.apps.flows:queue")
+        assert set(await all_finished(backend)) == {TaskStatus.SUCCESS, TaskStatus.CANCELLED}
+        outcomes = [await handle.outcome(1) for handle in (by_hand, late)]
+        assert [getattr(outcome, "reason", None) for outcome in outcomes] == ["requested", "timeout"]
+        assert len(place.entries("run", "begin")) == 2
+
+
+async def test_a_worker_that_lacks_a_task_leaves_the_step_to_others(tmp_path):
+    """It runs those that it knows; the workflow goes on when somebody comes who knows the others."""
+    with site(tmp_path) as place:
+        async with producer(version_two.queue, place) as backend:
+            steps = [version_two.shared.message(1), version_two.fresh.message(2), version_two.shared.message(3)]
+            handle = await version_two.queue.enqueue(TaskChainBuilder("release").add_all(steps).build())
+            old = place.start(target="tests.integration.apps.version_one:queue")
+            await place.begun(1)
+            assert await handle.chain_status() is ChainStatus.RUNNING
+            new = place.start(target="tests.integration.apps.version_two:queue")
+            assert await handle.result(PATIENCE) in {"one 3", "two 3"}
+            first, second, _ = await records(backend, [step.id for step in steps])
+            assert {(record.attempts, record.losses) for record in (first, second)} == {(0, 0)}
+            by = {entry.id: entry.pid for entry in place.entries("run")}
+            assert (by[str(first.id)], by[str(second.id)]) == (old.pid, new.pid)

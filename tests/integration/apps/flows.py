@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
 from reinhardt_tasks import QueueConfig, TaskChainBuilder, TaskDAG, TaskGroup, TaskQueue
 from reinhardt_tasks.workflow import Workflow
-from tests.integration.apps.jobs import note
+from tests.integration.apps.jobs import gate, note
 
 queue = TaskQueue(config=QueueConfig(max_losses=1_000))
 
@@ -32,6 +33,15 @@ async def total(values: list[int]) -> int:
     """Many numbers."""
     note("run")
     return sum(values)
+
+
+@queue.task
+async def gated(value: int) -> int:
+    """Itself, once the test says so."""
+    note("begin")
+    while not gate().exists():  # noqa: ASYNC110 - another process makes it
+        await asyncio.sleep(0.05)
+    return value
 
 
 @dataclass(frozen=True)
