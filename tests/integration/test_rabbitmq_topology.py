@@ -7,8 +7,9 @@ import pytest
 
 from reinhardt_tasks.backends.rabbitmq.config import RabbitMQConfig
 from reinhardt_tasks.backends.rabbitmq.publisher import Publisher
-from reinhardt_tasks.errors import BackendError, ConfigurationError, QueueError
+from reinhardt_tasks.errors import BackendError, BackendUnavailableError, ConfigurationError, QueueError
 from tests.integration.rabbit import Site, site, take
+from tests.servers.certificates import Authority
 from tests.servers.rabbitmq import fresh_name, own, remove, shared
 
 pytestmark = pytest.mark.xdist_group("rabbitmq")
@@ -144,3 +145,21 @@ async def test_a_login_that_is_refused_is_a_wrong_setting(place, said):
     with pytest.raises(ConfigurationError, match=said) as caught:
         await publisher.open()
     assert "wrong" not in str(caught.value)
+
+
+async def test_over_tls_the_certificate_of_the_server_is_checked(tmp_path):
+    """Messages go both ways where its authority is trusted; where it is not, nothing is sent, and it is said why."""
+    server = own()
+    secret = {"scheme": "amqps", "port": server.tls_port}
+    async with site(server) as here:
+        trusting = RabbitMQConfig(
+            uri=server.url(**secret, ssl_ca_certs=server.authority.certificate), queue_name=here.config.queue_name
+        )
+        there = Site(server, config=trusting)
+        await there.declare("mail")
+        await here.put(["1"])
+        assert await there.drained(1) == ["1"]
+    stranger = Authority(tmp_path, "stranger")
+    config = RabbitMQConfig(uri=server.url(**secret, ssl_ca_certs=stranger.certificate))
+    with pytest.raises(BackendUnavailableError, match="certificate verify failed"):
+        await Publisher(config.place).open()

@@ -16,6 +16,7 @@ import pika
 from pika.exceptions import AMQPError
 
 from tests.eventually import eventually
+from tests.servers.certificates import Authority
 from tests.servers.container import contained
 from tests.servers.process import MissingServerError, ServerProcess, free_port
 
@@ -53,6 +54,8 @@ class PortMapper(ServerProcess):
 class RabbitServer(ServerProcess):
     """A node of its own, on loopback, without plugins; whoever comes as `guest:guest` is its administrator.
 
+    On `tls_port` it speaks TLS, with a certificate that `authority` has signed.
+
     `settings` are lines of its configuration (`{"heartbeat": "1"}`). Raises MissingServerError where the program is
     missing.
     """
@@ -63,6 +66,9 @@ class RabbitServer(ServerProcess):
         self.name = f"reinhardt-{uuid.uuid4().hex[:8]}@localhost"
         self._settings = dict(settings or {})
         self._mapper = PortMapper()
+        self.authority = Authority(self.directory)
+        self._shown = self.authority.issue("server")
+        self.tls_port = free_port()
 
     # How it runs ------------------------------------------------------------------------------------------------------
 
@@ -74,7 +80,15 @@ class RabbitServer(ServerProcess):
 
     def command(self) -> Sequence[str | Path]:
         """Its configuration is written anew for each port."""
-        settings = {"listeners.tcp.1": f"127.0.0.1:{self.port}", "log.console": "true", "log.file": "false"}
+        settings = {
+            "listeners.tcp.1": f"127.0.0.1:{self.port}",
+            "listeners.ssl.1": f"127.0.0.1:{self.tls_port}",
+            "ssl_options.cacertfile": self.authority.certificate,
+            "ssl_options.certfile": self._shown.certificate,
+            "ssl_options.keyfile": self._shown.key,
+            "log.console": "true",
+            "log.file": "false",
+        }
         lines = [f"{name} = {value}\n" for name, value in {**settings, **self._settings}.items()]
         (self.directory / "rabbitmq.conf").write_text("".join(lines))
         (self.directory / "plugins").write_text("[].\n")
@@ -132,7 +146,7 @@ class RabbitServer(ServerProcess):
         login: str = "guest:guest",
         port: int | None = None,
         virtual_host: str = "/",
-        **query: str | float,
+        **query: str | float | Path,
     ) -> str:
         """The URL of a virtual host on it; through another port, such as a proxy's."""
         place = f"{scheme}://{login}@127.0.0.1:{port or self.port}/{quote(virtual_host, safe='')}"
