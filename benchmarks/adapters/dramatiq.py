@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 import dramatiq
+from dramatiq.brokers.rabbitmq import RabbitmqBroker
 from dramatiq.brokers.redis import RedisBroker
 
 from benchmarks.adapter import TEXT, Job
@@ -15,7 +16,11 @@ from benchmarks.stamps import stamper
 
 _job = Job.from_environment()
 _stamp = stamper(_job.stamps)
-broker = RedisBroker(url=_job.address)
+broker: RabbitmqBroker | RedisBroker
+if _job.broker == "rabbitmq":
+    broker = RabbitmqBroker(url=_job.address, **_job.settings["queue"])
+else:
+    broker = RedisBroker(url=_job.address)
 dramatiq.set_broker(broker)
 
 

@@ -1,4 +1,4 @@
-"""taskiq on its Redis stream broker: asynchronous, without a bulk call; its results are not stored unless asked for."""
+"""taskiq on Redis streams, or on aio-pika: asynchronous, without a bulk call; no results are stored unless asked for."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
+from taskiq_aio_pika import AioPikaBroker
 from taskiq_redis import RedisStreamBroker
 
 from benchmarks.adapter import TEXT, Job
@@ -17,7 +18,11 @@ _AT_ONCE = 100
 
 _job = Job.from_environment()
 _stamp = stamper(_job.stamps)
-broker = RedisStreamBroker(_job.address)
+broker: AioPikaBroker | RedisStreamBroker
+if _job.broker == "rabbitmq":
+    broker = AioPikaBroker(_job.address, **_job.settings["queue"])
+else:
+    broker = RedisStreamBroker(_job.address)
 
 
 @broker.task

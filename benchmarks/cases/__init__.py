@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 
-from benchmarks.cases import postgres, redis, sqlite, workflow
+from benchmarks.cases import postgres, rabbitmq, redis, sqlite, workflow
 from benchmarks.cases.case import COMPOSED, MEASURES, PROJECT, Case
 
 __all__ = ["CASES", "COMPOSED", "MEASURES", "PROJECT", "Case", "chosen"]
 
-CASES = (*sqlite.CASES, *redis.CASES, *postgres.CASES, *workflow.CASES)
+CASES = (*sqlite.CASES, *redis.CASES, *postgres.CASES, *rabbitmq.CASES, *workflow.CASES)
 
 
 def chosen(patterns: Sequence[str]) -> tuple[Case, ...]:
