@@ -1,4 +1,4 @@
-"""taskiq on Redis streams, or on aio-pika: asynchronous, without a bulk call; no results are stored unless asked for."""
+"""taskiq on Redis streams or aio-pika: asynchronous, without a bulk call; no results are stored unless asked for."""
 
 from __future__ import annotations
 
