@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import itertools
 import re
+import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -19,6 +21,7 @@ from reinhardt_tasks.identity import TaskId
 from reinhardt_tasks.message import Beat, Message, Outcome
 from tests.servers.postgres import PostgresServer, running
 
+DOCS = Path(__file__).parents[2] / "docs"
 NAMES = Names("public", "reinhardt_")
 FILES = resources.files(postgres)
 FUNCTIONS = re.findall(r"CREATE OR REPLACE FUNCTION \S+\.reinhardt_(\w+)\(", functions(NAMES))
@@ -98,6 +101,47 @@ _EXPLAINED = {
     "auto_explain.log_nested_statements": "on",
     "auto_explain.log_format": "text",
 }
+
+
+def drawn() -> dict[str, set[tuple[str, bool]]]:
+    """The tables of the picture: their columns, and whether each is in bold, as part of the primary key."""
+    picture = ET.parse(DOCS / "img" / "postgres-tables.svg").getroot()  # noqa: S314 - our own file
+    return {
+        box.attrib["data-table"]: {
+            (text.text or "", "key" in text.attrib["class"].split())
+            for text in box.iter()
+            if "column" in text.attrib.get("class", "").split()
+        }
+        for box in picture.iter()
+        if "data-table" in box.attrib
+    }
+
+
+async def made(url: str) -> dict[str, set[tuple[str, bool]]]:
+    """The same of a database that has just been migrated."""
+    async with PostgresBackend(url):
+        pass
+    found: dict[str, set[tuple[str, bool]]] = {}
+    with psycopg.connect(url) as connection:
+        for table, column, key in connection.execute(_COLUMNS):
+            found.setdefault(table, set()).add((column, key))
+    return found
+
+
+_COLUMNS = """
+SELECT substr(relname, 11), attname, coalesce(attnum = ANY (conkey), false)
+FROM pg_class JOIN pg_attribute ON attrelid = pg_class.oid
+    LEFT JOIN pg_constraint ON conrelid = pg_class.oid AND contype = 'p'
+WHERE relkind = 'r' AND relname LIKE 'reinhardt%' AND attnum > 0 AND NOT attisdropped
+"""
+
+
+async def test_the_picture_shows_every_table_with_all_its_columns(server):
+    """What is drawn in the documents is what is made, and nothing else; the page has one line for each table."""
+    tables = await made(server.url(server.new_database()))
+    assert drawn() == tables
+    page = (DOCS / "backends" / "postgresql.md").read_text()
+    assert sorted(re.findall(r"^\| `(\w+)` \| one row for ", page, flags=re.MULTILINE)) == sorted(tables)
 
 
 async def test_the_hot_path_goes_along_indexes(server):
