@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.house.blocks import BlockError, blocks_of, follow, steps_of
+from tests.servers.postgres import running
 from tests.servers.redis import RedisServer
 
 ROOT = Path(__file__).parents[2]
@@ -25,7 +26,14 @@ def redis() -> Iterator[str]:
         yield server.url()
 
 
-SERVERS: Mapping[str, Callable[[], AbstractContextManager[str]]] = {"redis.md": redis}
+@contextlib.contextmanager
+def postgres() -> Iterator[str]:
+    """The URL of a PostgreSQL server of a reader's own."""
+    with running(fsync=True) as server:
+        yield server.url()
+
+
+SERVERS: Mapping[str, Callable[[], AbstractContextManager[str]]] = {"redis.md": redis, "postgresql.md": postgres}
 """Page → what starts the server that its reader has, whose URL is in REINHARDT_TASKS_URL."""
 
 
