@@ -112,6 +112,11 @@ _CANCELLED_FOR: Final = {Reason.PARENT_FAILED: "dependency", Reason.TIMEOUT: "ti
 """What a cancelled message was cancelled for; else somebody asked for it."""
 
 
+def is_for_another(error: TaskError) -> bool:
+    """Whether a message was cancelled because one that it waited for did not succeed."""
+    return isinstance(error, TaskCancelledError) and error.reason == _CANCELLED_FOR[Reason.PARENT_FAILED]
+
+
 def failure_in(record: Record) -> TaskError | None:
     """The error that stands for a finished message without a result; None while it has one, or may still get one."""
     if record.status is TaskStatus.CANCELLED:

@@ -21,7 +21,7 @@ import msgspec
 
 from reinhardt_tasks.context import TaskContext, current_context
 from reinhardt_tasks.contract import MAX_BATCH, TaskBackend
-from reinhardt_tasks.errors import BackendError, ConfigurationError, ResultExpiredError, SerializationError
+from reinhardt_tasks.errors import BackendError, ConfigurationError, SerializationError
 from reinhardt_tasks.failure import judge, refusal
 from reinhardt_tasks.handle import Place
 from reinhardt_tasks.message import ENVELOPE_VERSION, Claim, Envelope, Outcome, Report, decode_envelope
@@ -163,13 +163,20 @@ class Runner:
         """Run a step with the results that it takes. Raises SerializationError for what does not fit."""
         try:
             arguments = await filled(
-                self._place, prepared.task, envelope, encoded=prepared.mode == "process", shelf=self._shelf
+                self._place,
+                prepared.task,
+                envelope,
+                encoded=prepared.mode == "process",
+                shelf=self._shelf,
+                find=self._queue.find,
             )
-        except ResultExpiredError as error:
-            return Outcome.failure(claim, judge(RetryStrategy.no_retry(), error).record)
         except BackendError as error:
             log.warning("results_unavailable task_id=%s error=%s", claim.id, error)
             return Outcome.release(claim, _PAUSE)
+        except SerializationError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is the step's end, not ours
+            return Outcome.failure(claim, judge(RetryStrategy.no_retry(), error).record)
         return await self._run(claim, envelope, prepared, arguments)
 
     async def _run(self, claim: Claim, envelope: Envelope, prepared: Prepared, arguments: Any) -> Outcome:

@@ -29,6 +29,7 @@ class TaskStatus(StrEnum):
 _S = TaskStatus
 FINISHED: Final = frozenset({_S.SUCCESS, _S.FAILURE, _S.CANCELLED})
 UNFINISHED: Final = frozenset(_S) - FINISHED
+FALLEN: Final = frozenset({_S.FAILURE, _S.CANCELLED})
 
 TRANSITIONS: Final[Mapping[TaskStatus, frozenset[TaskStatus]]] = MappingProxyType(
     {

@@ -11,6 +11,7 @@ import psycopg
 import pytest
 
 from reinhardt_tasks import (
+    BadPayloadError,
     ChainStatus,
     DuplicateTaskError,
     ExecutionFailedError,
@@ -291,11 +292,14 @@ async def test_a_failing_member_fails_the_group(place: str) -> None:
 
 
 async def test_errors_may_be_values(place: str) -> None:
-    """In their places among the results, as the errors that the members' handles would give."""
+    """In their places among the results; of a member that is a workflow it is the error of the step that failed."""
     async with queue, at_work(queue):
-        broken = TaskGroup([chain(fragile.message("x"), shout.step()), fetch.message(Path("b"))], return_errors=True)
+        long = chain(fragile.message("x"), shout.step(), shout.step())
+        wide = TaskGroup([fragile.message("z"), shout.message("b")], join.step())
+        broken = TaskGroup([long, fetch.message(Path("b")), wide], return_errors=True)
         ends = await (await queue.enqueue(broken)).result(LONG)
-        assert [type(end) for end in ends] == [TaskCancelledError, Photo]
+        assert [type(end) for end in ends] == [ExecutionFailedError, Photo, ExecutionFailedError]
+        assert ["x is broken" in str(ends[0]), "z is broken" in str(ends[2])] == [True, True]
         group = TaskGroup([fetch.message(Path("a")), fragile.message("x")], kinds.step(), return_errors=True)
         assert await (await queue.enqueue(group)).result(LONG) == ["Photo", "ExecutionFailedError"]
         after = chain(fragile.message("y"), TaskGroup([shout.step(), shout.step()], kinds.step(), return_errors=True))
@@ -310,6 +314,21 @@ async def test_a_result_that_does_not_fit_fails_the_step(place: str) -> None:
         with pytest.raises(ExecutionFailedError, match="parameter 'number'") as failed:
             await (await queue.enqueue(loose)).result(LONG)
         assert failed.value.reason == "bad_payload"
+
+
+async def test_a_workflow_is_read_by_the_type_that_is_declared(place: str) -> None:
+    """Also where one message gathers it, and in a process that knows none of its tasks."""
+    async with queue, at_work(queue):
+        group = await queue.enqueue(TaskGroup([fetch.message(Path("a")), fetch.message(Path("b"))]))
+        timed = await queue.enqueue(TaskChainBuilder(timeout=LONG).add(fetch.message(Path("c"))).build())
+        assert await group.result(LONG) == [Photo(Path("a")), Photo(Path("b"))]
+        await timed.result(LONG)
+        web = TaskQueue(await queue.backend())
+        assert await web.workflow(group.id, type=list[Photo]).result(LONG) == [Photo(Path("a")), Photo(Path("b"))]
+        assert await web.workflow(timed.id, type=Photo).result(LONG) == Photo(Path("c"))
+        assert await web.workflow(timed.id).result(LONG) == {"path": "c", "width": 0}
+        with pytest.raises(BadPayloadError, match=r"the result\[0\] cannot be read"):
+            await web.workflow(group.id, type=list[int]).result(LONG)
 
 
 # Ending it ------------------------------------------------------------------------------------------------------------

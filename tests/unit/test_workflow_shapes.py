@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -26,6 +26,7 @@ from reinhardt_tasks import (
     TaskQueue,
     TransitionError,
 )
+from reinhardt_tasks.codec import ValueCodec
 from reinhardt_tasks.message import AnyMessage, decode_envelope
 from reinhardt_tasks.workflow import Workflow
 from reinhardt_tasks.workflow.expression import id_in, parents_in, references
@@ -398,9 +399,15 @@ def test_a_chain_moves_on_as_a_value():
         (NoReturn, int, True),
         (str, Path, False),
         (datetime, str, False),
-        (UUID, bytes, False),
+        (datetime, date, True),
+        (date, str, False),
+        (UUID, bytes, True),
+        (bytes, UUID, False),
         (str, bytes, True),
-        (Decimal, float, False),
+        (float, int, True),
+        (Decimal, float, True),
+        (float, Decimal, False),
+        (Decimal, str, False),
         (Photo, int, True),
         (Photo, dict[str, Any], False),
         (Any, int, False),
@@ -421,6 +428,8 @@ def test_only_what_surely_cannot_be_is_a_misfit(given, wanted, wrong):
     assert misfits(given, wanted) is wrong
 
 
-def test_an_aware_moment_is_no_misfit_for_text():
-    """Times travel as text, or as what reads as such."""
-    assert not misfits(type(datetime.now(UTC)), str)
+def test_a_moment_without_a_zone_is_no_misfit_for_text():
+    """It travels as text; only one with a zone does not, and a declaration does not say which it is."""
+    plain = ValueCodec(datetime, where="the result").encode(datetime(2026, 1, 2))  # noqa: DTZ001 - as it is meant
+    assert ValueCodec(str, where="the result").decode(plain) == "2026-01-02T00:00:00"
+    assert not misfits(datetime, str)

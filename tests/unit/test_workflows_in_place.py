@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import pytest
 from msgspec.structs import replace
@@ -34,6 +36,7 @@ from reinhardt_tasks.message import (
     encode_envelope,
 )
 from reinhardt_tasks.runner import Runner
+from reinhardt_tasks.step import Step
 from reinhardt_tasks.testing import capture, drain
 from reinhardt_tasks.workflow import Workflow
 from reinhardt_tasks.workflow.fetching import fetch
@@ -112,6 +115,92 @@ async def test_errors_need_a_series_to_stand_in() -> None:
     bad = await queue.enqueue(TaskGroup([add.message(1), fail.message(1)], distinct.step(), return_errors=True))
     with pytest.raises(ExecutionFailedError, match="read as a set; declare the parameter as a list or a tuple"):
         await bad.result()
+
+
+@dataclass
+class Ends:
+    """Results by name, as a graph gives them."""
+
+    good: list[int]
+    bad: int = 0
+
+
+class Pair(NamedTuple):
+    """Results, by position and by name."""
+
+    first: int
+    second: int = 0
+
+
+@queue.task
+async def collect(ends: Ends) -> int:
+    """How many."""
+    return len(ends.good)
+
+
+@queue.task
+async def pair(ends: Pair) -> int:
+    """Their sum."""
+    return sum(ends)
+
+
+@queue.task
+async def by_name(ends: dict[str, list[int | TaskError]]) -> list[str]:
+    """What each is."""
+    return [type(end).__name__ for end in ends["good"]]
+
+
+@pytest.mark.parametrize(("take", "kind"), [(collect.step(), "Ends"), (by_name.step(), None)])
+async def test_errors_are_never_left_out(take: Step[Any, Any], kind: str | None) -> None:
+    """Where a class takes the results, errors among them have no place: the step fails. A dict keeps them."""
+    dag = TaskDAG("ends")
+    dag.add("good", TaskGroup([add.message(1), fail.message(1)], return_errors=True))
+    handle = await queue.enqueue(TaskChainBuilder().add(dag).add(take).build())
+    if kind is None:
+        assert await handle.result() == ["int", "ExecutionFailedError"]
+        return
+    with pytest.raises(ExecutionFailedError, match=f"read as a {kind}; declare the parameter") as failed:
+        await handle.result()
+    assert failed.value.reason == "bad_payload"
+
+
+async def test_errors_are_no_fields_of_a_tuple_with_names() -> None:
+    """That is the step's failure like any other, not the worker's."""
+    handle = await queue.enqueue(TaskGroup([fail.message(1), add.message(1)], pair.step(), return_errors=True))
+    with pytest.raises(ExecutionFailedError, match="read as a Pair; declare the parameter") as failed:
+        await handle.result()
+    assert failed.value.reason == "bad_payload"
+
+
+@queue.task
+async def now() -> datetime:
+    """A moment with a zone."""
+    return datetime(2026, 1, 2, tzinfo=UTC)
+
+
+@queue.task
+async def letters(text: str) -> int:
+    """How many."""
+    return len(text)
+
+
+@queue.task
+async def anything(value):
+    """What it was given."""
+    return value
+
+
+@pytest.mark.parametrize("take", [letters.step(), anything.step()])
+async def test_a_result_that_does_not_fit_is_told_with_what_returned_it(take: Step[Any, Any]) -> None:
+    """The step before, what it declares, and what is declared here; nothing about damage."""
+    handle = await queue.enqueue(TaskChainBuilder().add(now.message()).add(take).build())
+    with pytest.raises(
+        ExecutionFailedError, match=r"filled by what comes before it, \S+\.now, which returns"
+    ) as failed:
+        await handle.result()
+    assert "`datetime.datetime`, and is declared" in str(failed.value)
+    assert "damaged" not in str(failed.value)
+    assert failed.value.reason == "bad_payload"
 
 
 async def test_a_captured_workflow_is_noted() -> None:

@@ -50,6 +50,12 @@ class Place:
         return self.refuse(BadPayloadError, f"cannot be read: {text}. {_DAMAGED}", path)
 
 
+def problem_in(error: SerializationError) -> str | None:
+    """What bytes did not decode for, as a sentence without its end and without what to do; None for any other error."""
+    text, advice = str(error), f". {_DAMAGED}."
+    return text.removesuffix(advice) if text.endswith(advice) else None
+
+
 def placed(error: msgspec.ValidationError) -> tuple[str, str]:
     """What msgspec says, and the path within the value that it says it about."""
     match = _PLACED.match(str(error))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from dataclasses import replace
 from types import NoneType
 from typing import Any, Never, NewType, NoReturn
 
@@ -59,6 +60,18 @@ class ValueCodec:
         undeclared = isinstance(shape.walk, Plain)
         self._holder = None if undeclared else _holder(declared)
         self._arrived = Plain(limits, tolerant=True) if undeclared else shape.walk
+
+    def for_size(self, size: int) -> ValueCodec:
+        """One like it that reads values of `size` bytes; itself where it does."""
+        if size <= self._limits.max_size:
+            return self
+        return ValueCodec(
+            self.annotation,
+            where=self._place.where,
+            name=self._place.name,
+            limits=replace(self._limits, max_size=size),
+            mismatch=self._mismatch_kind,
+        )
 
     def encode(self, value: object) -> bytes:
         """The value as bytes.

@@ -15,8 +15,9 @@ from reinhardt_tasks.errors import BadPayloadError, PayloadTooLargeError, Result
 from reinhardt_tasks.handle import Place
 from reinhardt_tasks.identity import TaskId
 from reinhardt_tasks.message import Record, decode_envelope
-from reinhardt_tasks.results import failure_in
+from reinhardt_tasks.results import failure_in, is_for_another
 from reinhardt_tasks.status import TaskStatus
+from reinhardt_tasks.workflow.culprits import culprits
 from reinhardt_tasks.workflow.expression import (
     WHOLE,
     Expression,
@@ -62,25 +63,30 @@ class Fetched:
         """Whether an error stands in its place."""
         return isinstance(expression, bytes) and id_in(expression) in self.errors
 
+    def has_errors(self, expression: Expression) -> bool:
+        """Whether an error stands anywhere in it."""
+        return bool(self.errors) and any(id_in(one) in self.errors for one in references(expression))
+
     def restored(self, expression: Expression, value: Any) -> Any:
-        """`value`, decoded from what `encoded` gave, with the errors in their places."""
-        match expression:
-            case list() if isinstance(value, list | tuple):
-                rest = iter(value)
-                items = [
-                    self.errors[id_in(part)] if self.is_error(part) else self.restored(part, next(rest))  # type: ignore[arg-type]
-                    for part in expression
-                ]
-                return items if isinstance(value, list) else type(value)(items)
-            case dict() if isinstance(value, dict):
-                return {name: self.restored(part, value[name]) for name, part in expression.items()}
-            case list() if any(map(self.is_error, expression)):
-                raise BadPayloadError(
-                    f"errors are among the values, which are read as a {type(value).__qualname__}; declare the "
-                    "parameter as a list or a tuple"
-                )
-            case _:
-                return value
+        """`value`, decoded from what `encoded` gave, with the errors in their places.
+
+        Raises BadPayloadError where they have none, because the value is no list, tuple or dict there.
+        """
+        if not self.has_errors(expression):
+            return value
+        if type(expression) is list and type(value) in (list, tuple):
+            rest = iter(value)
+            items = (
+                self.errors[id_in(part)] if self.is_error(part) else self.restored(part, next(rest))  # type: ignore[arg-type]
+                for part in expression
+            )
+            return type(value)(list(items))
+        if type(expression) is dict and type(value) is dict:
+            return {name: self.restored(part, value[name]) for name, part in expression.items()}
+        raise BadPayloadError(
+            f"errors are among the values, which are read as a {type(value).__qualname__}; declare the "
+            "parameter as a list or a tuple, or over a graph as a dict"
+        )
 
 
 async def fetch(place: Place, expression: Any, *, limit: int | None = None) -> Fetched:
@@ -100,7 +106,15 @@ async def fetch(place: Place, expression: Any, *, limit: int | None = None) -> F
         for page, records in zip(wave, await asyncio.gather(*map(backend.get, wave)), strict=True):
             sizes = [_take(place, fetched, id, one, tolerant) for id, one in zip(page, records, strict=True)]
             pages.count(sum(sizes), max(sizes))
+    await _trace(place, fetched)
     return fetched
+
+
+async def _trace(place: Place, fetched: Fetched) -> None:
+    """Let the errors of what was cancelled for another's sake, as in a chain, be those of what failed."""
+    cancelled = [id for id, error in fetched.errors.items() if is_for_another(error)]
+    for id, culprit in (await culprits(place, cancelled)).items():
+        fetched.errors[id] = failure_in(culprit) or fetched.errors[id]
 
 
 class _Pages:

@@ -10,32 +10,38 @@ from msgspec import inspect as types
 from reinhardt_tasks.codec.values import shown
 from reinhardt_tasks.errors import ArgumentError
 
-_TEXT: Final = frozenset({"text"})
-_NUMBER: Final = frozenset({"number"})
-_FORMS: Final[dict[type[types.Type], frozenset[str]]] = {
-    types.NoneType: frozenset({"null"}),
-    types.BoolType: frozenset({"bool"}),
-    types.IntType: _NUMBER,
-    types.FloatType: _NUMBER,
-    types.StrType: _TEXT,
-    types.BytesType: frozenset({"bytes"}),
-    types.DateTimeType: _TEXT,
-    types.DateType: _TEXT,
-    types.TimeType: _TEXT,
-    types.TimeDeltaType: _TEXT,
-    types.UUIDType: _TEXT | {"bytes"},
-    types.DecimalType: _TEXT | _NUMBER,
-    types.DictType: frozenset({"map"}),
-    types.TypedDictType: frozenset({"map"}),
-    types.DataclassType: frozenset({"map"}),
-    types.ListType: frozenset({"array"}),
-    types.SetType: frozenset({"array"}),
-    types.FrozenSetType: frozenset({"array"}),
-    types.VarTupleType: frozenset({"array"}),
-    types.TupleType: frozenset({"array"}),
-    types.NamedTupleType: frozenset({"array"}),
+
+def _forms(gives: str, *, besides: str = "") -> tuple[frozenset[str], frozenset[str]]:
+    """The forms on the wire that values of a type have, and those that it is read from: these, and some `besides`."""
+    given = frozenset(gives.split())
+    return given, given | frozenset(besides.split())
+
+
+_FORMS: Final[dict[type[types.Type], tuple[frozenset[str], frozenset[str]]]] = {
+    types.NoneType: _forms("null"),
+    types.BoolType: _forms("bool"),
+    types.IntType: _forms("int"),
+    types.FloatType: _forms("float", besides="int"),
+    types.StrType: _forms("text", besides="moment date time duration uuid decimal"),
+    types.BytesType: _forms("bytes"),
+    types.DateTimeType: _forms("instant moment", besides="text"),
+    types.DateType: _forms("date", besides="text"),
+    types.TimeType: _forms("time", besides="text"),
+    types.TimeDeltaType: _forms("duration", besides="text"),
+    types.UUIDType: _forms("uuid", besides="text bytes"),
+    types.DecimalType: _forms("decimal", besides="text int float"),
+    types.DictType: _forms("map"),
+    types.TypedDictType: _forms("map"),
+    types.DataclassType: _forms("map"),
+    types.ListType: _forms("array"),
+    types.SetType: _forms("array"),
+    types.FrozenSetType: _forms("array"),
+    types.VarTupleType: _forms("array"),
+    types.TupleType: _forms("array"),
+    types.NamedTupleType: _forms("array"),
 }
-"""The forms on the wire of the types that have only one, or two; all others may have any."""
+"""The types whose values have only one form on the wire, or two (a datetime with a zone is no text); all others may
+have any."""
 _SERIES: Final = (types.ListType, types.SetType, types.FrozenSetType, types.VarTupleType)
 
 
@@ -92,7 +98,7 @@ def _clash(given: types.Type, wanted: types.Type) -> bool:
     one, other = _FORMS.get(type(given)), _FORMS.get(type(wanted))
     if one is None or other is None:
         return False
-    if not one & other:
+    if not one[0] & other[1]:
         return True
     if isinstance(given, _SERIES) and isinstance(wanted, _SERIES):
         return _differ(given.item_type, wanted.item_type)

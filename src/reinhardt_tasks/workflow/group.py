@@ -21,8 +21,9 @@ class TaskGroup(Workflow[R_co]):
     """Any number of messages that may run at the same time; its result is the list of theirs, in order.
 
     With a `callback` that is called with the list, and its result is the group's. A failed member fails the group,
-    unless `return_errors`: then its error stands in the list in its place, as a TaskError. A group of none has its
-    result, an empty list, at once. A step among the members takes what comes before the group in a chain.
+    unless `return_errors`: then its error stands in the list in its place, as a TaskError; that of a workflow is the
+    error of its step that failed. A group of none has its result, an empty list, at once. A step among the members
+    takes what comes before the group in a chain.
     """
 
     __slots__ = ("callback", "messages", "return_errors")

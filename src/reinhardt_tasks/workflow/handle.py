@@ -13,7 +13,7 @@ from reinhardt_tasks.identity import TaskId
 from reinhardt_tasks.message import ErrorRecord, Progress, Reason, Record, decode_envelope
 from reinhardt_tasks.results import TaskOutput, TaskResult, failure_in
 from reinhardt_tasks.retry import Seconds
-from reinhardt_tasks.status import TaskStatus
+from reinhardt_tasks.status import FALLEN, TaskStatus
 from reinhardt_tasks.sync import blocking
 from reinhardt_tasks.workflow.chain import ChainStatus
 from reinhardt_tasks.workflow.expression import WHOLE, Expression, id_in
@@ -24,7 +24,6 @@ from reinhardt_tasks.workflow.stopping import stop
 
 R_co = TypeVar("R_co", covariant=True)
 _BEGUN: Final = frozenset({TaskStatus.RUNNING, TaskStatus.RETRY, TaskStatus.SUCCESS, TaskStatus.FAILURE})
-_FALLEN: Final = frozenset({TaskStatus.FAILURE, TaskStatus.CANCELLED})
 _BUILT_IN: Final = GATHER.rpartition(".")[0] + "."
 _UNKNOWN: Final = object()
 
@@ -68,7 +67,7 @@ class WorkflowHandle(TaskHandle[R_co]):
         record = await self._record()
         if record.status is TaskStatus.SUCCESS:
             return ChainStatus.COMPLETED
-        if record.status in _FALLEN:
+        if record.status in FALLEN:
             return ChainStatus.FAILED
         begun = record.status in _BEGUN or await (await self._home.backend()).find(
             workflow=self.id, statuses=_BEGUN, limit=1
@@ -116,7 +115,10 @@ class WorkflowHandle(TaskHandle[R_co]):
             raise BackendTaskNotFoundError(task_id=str(self.id))
         envelope = decode_envelope(self._home.seal.open(whole.body))
         fetched = await fetch(self._home, (envelope.w or {}).get(WHOLE, []))
-        return _decoded(fetched, fetched.expression, self._home.returns_of)
+        if self._codec.annotation is Any:
+            return _decoded(fetched, fetched.expression, self._home.returns_of)
+        raw = fetched.encoded(fetched.expression)
+        return fetched.restored(fetched.expression, self._codec.for_size(len(raw)).decode(raw))
 
     async def _failure(self, record: Record) -> TaskError | None:
         """The error of the step that failed, where that is why the last one was cancelled."""
@@ -191,7 +193,7 @@ def _culprit_in(tree: Tree, node: Node) -> Node:
     seen = {node.id}
     while node.reason is Reason.PARENT_FAILED:
         parents = [tree.nodes[id] for id in node.parents if id in tree.nodes and id not in seen]
-        fallen = [parent for parent in parents if parent.status in _FALLEN]
+        fallen = [parent for parent in parents if parent.status in FALLEN]
         if not fallen:
             return node
         node = next((parent for parent in fallen if parent.reason is not Reason.PARENT_FAILED), fallen[0])
