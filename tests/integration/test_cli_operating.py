@@ -72,6 +72,21 @@ def test_the_id_of_a_workflow_cancels_all_of_it(cli: Shell) -> None:
     assert sorted(statuses) == [TaskStatus.CANCELLED, TaskStatus.CANCELLED, TaskStatus.PENDING]
 
 
+def test_the_id_of_a_workflow_requeues_all_of_it(cli: Shell) -> None:
+    """After a cancel it goes on from where it was, in one call; a second one finds nothing to put back."""
+    queue = TaskQueue("sqlite:///tasks.db")
+
+    @queue.task(name="app.send")
+    async def send(text: str) -> str:
+        return text
+
+    whole = queue.enqueue_sync(TaskGroup([send.message("a"), send.message("b")]))
+    cli("cancel", str(whole.id), *URL)
+    assert cli("requeue", str(whole.id), *URL).out == f"{whole.id} is back in line\n"
+    assert {node.status for node in whole.tree_sync().nodes.values()} == {TaskStatus.PENDING}
+    assert whole.requeue_sync() == 0
+
+
 def test_a_running_message_is_cancelled_and_its_worker_drained(cli: Shell) -> None:
     """Seen from outside while it runs: the worker, what it holds, and both orders obeyed."""
     one = cli.enqueue("wait", '"never"')

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from reinhardt_tasks import ChainStatus, TaskCancelledError, TaskChain, TaskChainBuilder, TaskId, TaskStatus
+from reinhardt_tasks import ChainStatus, TaskChain, TaskChainBuilder, TaskId, TaskStatus, TaskTimeoutError
 from reinhardt_tasks.workflow.builtin import EXPIRE
 from tests.integration.apps import flows, version_two
 from tests.integration.apps.mortal_producers import DEATHS, WIDTH
@@ -71,7 +71,7 @@ async def test_a_time_limit_outlives_who_runs_it_out(place):
         handles = [await flows.queue.enqueue(_late(point)) for point in points]
         assert set(await all_finished(backend)) == {TaskStatus.SUCCESS, TaskStatus.CANCELLED}
         for point, handle in zip(points, handles, strict=True):
-            with pytest.raises(TaskCancelledError) as cancelled:
+            with pytest.raises(TaskTimeoutError) as cancelled:
                 await handle.result(1)
             assert cancelled.value.reason == "timeout"
             assert len(place.entries(f"killed:{point}")) == 1

@@ -26,6 +26,7 @@ from reinhardt_tasks import (
     TaskNotFoundError,
     TaskQueue,
     TaskStatus,
+    TaskTimeoutError,
     current_task,
 )
 from reinhardt_tasks.workflow import Tree
@@ -39,6 +40,8 @@ SLOW = 60.0
 queue = TaskQueue("memory://")
 repaired: set[str] = set()
 """What `fragile` does not fail at any more."""
+gates: set[str] = set()
+"""What `gate` does not wait for."""
 
 
 @dataclass
@@ -110,6 +113,14 @@ async def idle(seconds: float) -> float:
     """As long as it takes."""
     await asyncio.sleep(seconds)
     return seconds
+
+
+@queue.task
+async def gate(name: str) -> str:
+    """Its name, once its gate is open."""
+    if name not in gates:
+        await asyncio.sleep(SLOW)
+    return name
 
 
 @queue.task(retry=RetryStrategy.fixed_delay(delay=0.01))
@@ -361,16 +372,45 @@ async def test_cancelling_a_workflow_cancels_all_of_it(place: str) -> None:
 async def test_a_workflow_has_a_time_limit(place: str) -> None:
     """When it is over, all is cancelled, and the handle says why."""
     async with queue, at_work(queue):
-        late = TaskChainBuilder("late", timeout=0.2).add(one.message()).add(idle.message(SLOW)).add(add.step()).build()
-        handle = await queue.enqueue(late)
-        with pytest.raises(TaskCancelledError) as cancelled:
+        steps = [one.message(), idle.message(SLOW), anything.step()]
+        handle = await queue.enqueue(TaskChainBuilder("late", timeout=0.2).add_all(steps).build())
+        with pytest.raises(TaskTimeoutError, match=r"longer than its limit of 0\.2 s") as late:
             await handle.result(LONG)
-        assert cancelled.value.reason == "timeout"
+        assert late.value.reason == "timeout"
 
         async def told() -> bool:
             return statuses(await handle.tree())["idle"] == [TaskStatus.CANCELLED]
 
         await awaited(told)
+
+
+@pytest.mark.parametrize("by", ["cancel", "timeout"])
+async def test_a_workflow_that_was_ended_goes_on_when_it_is_requeued(place: str, by: str) -> None:
+    """With all that had not succeeded, in one call, and without the time limit it had."""
+    gates.clear()
+    async with queue, at_work(queue):
+        limit = {"cancel": LONG, "timeout": 0.3}[by]
+        steps = [one.message(), gate.message("a"), TaskGroup([gate.message("b"), shout.step()]), join.step()]
+        handle = await queue.enqueue(TaskChainBuilder("ended", timeout=limit).add_all(steps).build())
+
+        async def runs() -> bool:
+            return statuses(await handle.tree())["gate"][0] is TaskStatus.RUNNING
+
+        async def all_over() -> bool:
+            return all(node.status.finished for node in (await handle.tree()).nodes.values())
+
+        await awaited(runs)
+        if by == "cancel":
+            await handle.cancel()
+        expected = {"cancel": TaskCancelledError, "timeout": TaskTimeoutError}[by]
+        with pytest.raises(expected, match=r"handle\.requeue\(\)"):
+            await handle.result(LONG)
+        await awaited(all_over)
+        gates.update("ab")
+        assert await handle.requeue() >= 5
+        assert await handle.result(LONG) == "b A"
+        assert await handle.requeue() == 0
+        assert statuses(await handle.tree())["one"] == [TaskStatus.SUCCESS]
 
 
 async def test_a_workflow_in_time_leaves_no_timer(place: str) -> None:

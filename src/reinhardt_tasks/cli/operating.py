@@ -19,6 +19,7 @@ from reinhardt_tasks.errors import DuplicateTaskError, TransitionError
 from reinhardt_tasks.identity import TaskId
 from reinhardt_tasks.message import ErrorRecord, Reason, WorkerRecord
 from reinhardt_tasks.status import TaskStatus
+from reinhardt_tasks.workflow.requeueing import put_back
 from reinhardt_tasks.workflow.stopping import stop
 
 _CANCELLED = ErrorRecord("TaskCancelledError", "cancelled from the command line", reason=Reason.CANCELLED)
@@ -65,7 +66,7 @@ def requeue(
     target: Target = None,
     url: Url = None,
 ) -> None:
-    """Put failed or cancelled messages back in line, with all their retries."""
+    """Put failed or cancelled messages, or all those of a workflow by its id, back in line, with all their retries."""
     if bool(ids) == all_failed:
         raise InputError("give either the ids of messages or --all-failed")
     if not all_failed and (task or queue):
@@ -74,7 +75,17 @@ def requeue(
     if all_failed:
         _report_all(*work_at(place, lambda backend: _requeue_failed(backend, task, queue)))
     else:
-        _report_ids(ids or [], work_at(place, lambda backend: backend.requeue([parsed_id(text) for text in ids or []])))
+        wanted = [parsed_id(text) for text in ids or []]
+        _report_ids(ids or [], work_at(place, lambda backend: _requeue_all(backend, wanted)))
+
+
+async def _requeue_all(backend: TaskBackend, ids: Sequence[TaskId]) -> list[bool]:
+    """Whether each is known; of a workflow all comes back, the others in one step."""
+    workflows = {one.id for one in await backend.get(ids) if one is not None and one.workflow == one.id}
+    for workflow in workflows:
+        await put_back(backend, workflow)
+    known = iter(await backend.requeue([id for id in ids if id not in workflows]))
+    return [id in workflows or next(known) for id in ids]
 
 
 def _report_ids(ids: Sequence[str], answers: Sequence[bool]) -> None:

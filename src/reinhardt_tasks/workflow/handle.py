@@ -7,7 +7,7 @@ from typing import Any, Final, Protocol, TypeVar
 
 from reinhardt_tasks.codec import ValueCodec
 from reinhardt_tasks.contract import MAX_PAGE, TaskBackend
-from reinhardt_tasks.errors import BackendTaskNotFoundError, TaskCancelledError, TaskError
+from reinhardt_tasks.errors import BackendTaskNotFoundError, TaskCancelledError, TaskError, TaskTimeoutError
 from reinhardt_tasks.handle import Place, TaskHandle
 from reinhardt_tasks.identity import TaskId
 from reinhardt_tasks.message import ErrorRecord, Progress, Reason, Record, decode_envelope
@@ -20,6 +20,7 @@ from reinhardt_tasks.workflow.expression import WHOLE, Expression, id_in
 from reinhardt_tasks.workflow.fetching import Fetched, fetch
 from reinhardt_tasks.workflow.laying import GATHER
 from reinhardt_tasks.workflow.reading import Node, Tree, read
+from reinhardt_tasks.workflow.requeueing import put_back
 from reinhardt_tasks.workflow.stopping import stop
 
 R_co = TypeVar("R_co", covariant=True)
@@ -104,6 +105,17 @@ class WorkflowHandle(TaskHandle[R_co]):
             return await super().cancel()
         return bool(await stop(await self._home.backend(), self.id, error))
 
+    async def requeue(self) -> int:
+        """Put all that failed or was cancelled back in line, so that the workflow goes on; how many messages.
+
+        What had succeeded does not run again. A step that is being told to end is not among them: wait for its end. The
+        workflow has no time limit any more. Raises DuplicateTaskError when another message holds a step's unique key.
+        """
+        record, backend = await self._record(), await self._home.backend()
+        if record.workflow == self.id:
+            return await put_back(backend, self.id)
+        return sum(await backend.requeue([self.id])) if record.status in FALLEN else 0
+
     # What became of it --------------------------------------------------------------------------------------------
 
     async def _value(self, record: Record) -> Any:
@@ -122,9 +134,11 @@ class WorkflowHandle(TaskHandle[R_co]):
 
     async def _failure(self, record: Record) -> TaskError | None:
         """The error of the step that failed, where that is why the last one was cancelled."""
-        failure = failure_in(record)
-        if failure is None or _reason(record) is not Reason.PARENT_FAILED:
-            return _of_workflow(failure) if record.name == GATHER else failure
+        failure, reason = failure_in(record), _reason(record)
+        if record.workflow == self.id and record.status is TaskStatus.CANCELLED and reason is not Reason.PARENT_FAILED:
+            return _of_workflow(record)
+        if failure is None or reason is not Reason.PARENT_FAILED:
+            return failure
         culprit = await self._culprit()
         cause = None if culprit is None else failure_in(culprit)
         if culprit is None or cause is None or culprit.id == self.id:
@@ -152,6 +166,10 @@ class WorkflowHandle(TaskHandle[R_co]):
         """`chain_status` for code without an event loop."""
         return blocking(self.chain_status, instead="await handle.chain_status()")
 
+    def requeue_sync(self) -> int:
+        """`requeue` for code without an event loop."""
+        return blocking(self.requeue, instead="await handle.requeue()")
+
     def tree_sync(self) -> Tree:
         """`tree` for code without an event loop."""
         return blocking(self.tree, instead="await handle.tree()")
@@ -172,16 +190,21 @@ def _decoded(fetched: Fetched, expression: Expression, returns_of: Callable[[str
             return {name: _decoded(fetched, part, returns_of) for name, part in expression.items()}
 
 
-def _of_workflow(failure: TaskError | None) -> TaskError | None:
-    """The same error where it tells of a message that its user has never seen, for the workflow."""
-    if isinstance(failure, TaskCancelledError):
-        return TaskCancelledError(
-            f"The workflow {failure.task_id} was cancelled ({failure.reason}). Enqueue a new one to run it after all.",
-            task_id=failure.task_id,
-            name=failure.name,
-            reason=failure.reason,
+def _of_workflow(record: Record) -> TaskError:
+    """The error of a workflow that was cancelled as a whole, by its end."""
+    error = ErrorRecord.decode(record.error) if record.error else None
+    hint = "Requeue it by handle.requeue(), or `reinhardt-tasks requeue` with its id, to let it go on."
+    if error is not None and error.reason is Reason.TIMEOUT:
+        return TaskTimeoutError(
+            f"The workflow {record.id} {error.message.removeprefix('its workflow ')}. {hint}",
+            task_id=str(record.id),
+            name=record.name,
+            error_type=error.type,
+            error_message=error.message,
+            reason=error.reason.value,
         )
-    return failure
+    text = f"The workflow {record.id} was cancelled (requested). {hint}"
+    return TaskCancelledError(text, task_id=str(record.id), name=record.name, reason="requested")
 
 
 def _reason(record: Record) -> Reason | None:
