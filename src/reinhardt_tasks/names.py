@@ -1,4 +1,4 @@
-"""What tasks, queues and schedules may be called, the name a task has by default, and where a definition stands."""
+"""What tasks, queues, schedules and workflows may be called, the default name of a task, and where a definition stands."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from reinhardt_tasks.errors import ConfigurationError, ScheduleError
 _QUEUE: Final = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 _TASK: Final = re.compile(r"[A-Za-z0-9_.]{1,200}")
 _SCHEDULE: Final = re.compile(r"[A-Za-z0-9_.:@/-]{1,200}")
+_LABEL: Final = 200
 _PROGRAM: Final = frozenset({"__main__", "__mp_main__"})
 """What Python calls the module it was started with, in a program and in a process spawned by it."""
 
@@ -47,6 +48,18 @@ def check_schedule_name(name: object) -> str:
     raise ScheduleError(
         f"{name!r} is no name for a schedule; use 1 to 200 letters, digits, '_', '.', ':', '@', '/' or '-', such as "
         "'report:daily'"
+    )
+
+
+def check_label(name: object, what: str) -> str:
+    """`name`, if a workflow or a node of a graph may be called so: 1 to 200 printable characters.
+
+    Raises ConfigurationError, naming `what` it is for.
+    """
+    if isinstance(name, str) and 1 <= len(name) <= _LABEL and name.isprintable():
+        return name
+    raise ConfigurationError(
+        f"{what}: a name is text of 1 to {_LABEL} printable characters, not {name!a:.80}", setting="name"
     )
 
 

@@ -22,6 +22,7 @@ from reinhardt_tasks import (
     SignatureError,
     TaskChainBuilder,
     TaskDAG,
+    TaskExecutor,
     TaskGroup,
     TaskQueue,
     TransitionError,
@@ -289,7 +290,7 @@ def test_a_graph_that_was_sent_takes_no_more_nodes():
     dag = graph(("a", tell, ()))
     with pytest.raises(ConfigurationError, match="'a' is there already"):
         dag.add("a", tell)
-    with pytest.raises(ConfigurationError, match="a node's name is text"):
+    with pytest.raises(ConfigurationError, match="a name is text"):
         dag.add("", tell)
     plan_of(dag)
     with pytest.raises(ConfigurationError, match="enqueued already"):
@@ -305,6 +306,38 @@ def test_what_is_no_part_is_refused_with_a_hint(item, hint):
     for take in (lambda: TaskChainBuilder().add(item), lambda: TaskGroup([item])):
         with pytest.raises(ArgumentError, match=hint):
             take()
+
+
+@pytest.mark.parametrize("name", [123, "", "x" * 201, "a\nb", "\udc80"])
+def test_names_are_checked_where_they_are_given(name):
+    """Of workflows and of nodes: text, printable, not endless; what is refused is told so that it can be printed."""
+    said = "a name is text of 1 to 200 printable characters, not "
+    group, node = lambda it: TaskGroup([], name=it), lambda it: TaskDAG().add(it, TaskGroup([]))
+    for give in (TaskChainBuilder, TaskDAG, group, node):
+        with pytest.raises(ConfigurationError, match=said) as refused:
+            give(name)
+        assert str(refused.value).encode()
+
+
+@queue.task(name="tests.Sized")
+class Sized(TaskExecutor):
+    """A task that is a class."""
+
+    number: int
+    other: int = 1
+
+    async def execute(self) -> int:
+        """The sum."""
+        return self.number + self.other
+
+
+@pytest.mark.parametrize("item", [Sized, Sized(number=1)])
+def test_a_class_stands_in_a_workflow_as_its_task(item):
+    """Itself it does not, and the hint that is given works."""
+    with pytest.raises(ArgumentError, match=r"pass queue\.tasks\[name\]\.message"):
+        TaskChainBuilder().add(item)
+    task = queue.tasks["tests.Sized"]
+    assert len(TaskChainBuilder().add(task.message(number=1)).add(task.step(other=2)).build()) == 2
 
 
 def test_a_called_task_is_no_part():

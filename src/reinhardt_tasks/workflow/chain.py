@@ -10,6 +10,7 @@ from typing import Any, Generic, Self, TypeVar, overload
 
 from reinhardt_tasks.errors import ConfigurationError, TransitionError
 from reinhardt_tasks.message import Message
+from reinhardt_tasks.names import check_label
 from reinhardt_tasks.retry import Seconds
 from reinhardt_tasks.step import Step
 from reinhardt_tasks.workflow.part import (
@@ -134,7 +135,7 @@ class TaskChainBuilder(Generic[R]):
     """
 
     def __init__(self: TaskChainBuilder[Any], name: str = "chain", *, timeout: Seconds | None = None) -> None:
-        self._name = name
+        self._name = check_label(name, "a TaskChain")
         self._timeout = timeout
         self._steps: list[Part] = []
 

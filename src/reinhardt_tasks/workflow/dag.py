@@ -10,6 +10,7 @@ from typing import Any
 
 from reinhardt_tasks.errors import ArgumentError, ConfigurationError
 from reinhardt_tasks.message import Message
+from reinhardt_tasks.names import check_label
 from reinhardt_tasks.retry import Seconds
 from reinhardt_tasks.step import Step
 from reinhardt_tasks.task import Task
@@ -68,8 +69,8 @@ class TaskDAG(Workflow[dict[str, Any]]):
         of the one node it comes after. The nodes it names may be added later. Raises ArgumentError for a call that does
         not fit, ConfigurationError for a name that is taken, or for a graph that is enqueued already.
         """
+        self._check_free(name)
         where = f"graph {self.name}, node {name!r}"
-        self._check_free(name, where)
         fills = dict(after) if isinstance(after, Mapping) else {}
         names = tuple(dict.fromkeys(fills.values() if fills else _names(after, where)))
         if isinstance(item, Task):
@@ -170,11 +171,12 @@ class TaskDAG(Workflow[dict[str, Any]]):
                 where=where,
             )
 
-    def _check_free(self, name: object, where: str) -> None:
-        if not isinstance(name, str) or not name:
-            raise ConfigurationError(f"graph {self.name}: a node's name is text, not {name!r}", setting="name")
+    def _check_free(self, name: object) -> None:
+        check_label(name, f"a node of graph {self.name}")
         if name in self.nodes:
-            raise ConfigurationError(f"{where} is there already; give this one another name", setting="name")
+            raise ConfigurationError(
+                f"graph {self.name}, node {name!r} is there already; give this one another name", setting="name"
+            )
         if self.laid:
             raise ConfigurationError(f"graph {self.name} is enqueued already; make another one", setting="name")
 

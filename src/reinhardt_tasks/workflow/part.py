@@ -10,8 +10,10 @@ from itertools import chain
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 from reinhardt_tasks.errors import ArgumentError, OptionError
+from reinhardt_tasks.executor import TaskExecutor
 from reinhardt_tasks.identity import TaskId
 from reinhardt_tasks.message import Message
+from reinhardt_tasks.names import check_label
 from reinhardt_tasks.options import positive_seconds
 from reinhardt_tasks.retry import Seconds
 from reinhardt_tasks.step import Step
@@ -75,7 +77,7 @@ class Workflow(ABC, Generic[R_co]):
     __slots__ = ("laid", "name", "timeout")
 
     def __init__(self, name: str, timeout: Seconds | None) -> None:
-        self.name = name
+        self.name = check_label(name, f"a {type(self).__name__}")
         self.timeout = _limit(timeout)
         self.laid: list[Any] = []
         """What it was turned into when it was enqueued first, by which seal; see `plan`."""
@@ -109,6 +111,11 @@ def checked_part(part: object, where: str) -> Part:
     if isinstance(part, Task):
         short = part.name.rpartition(".")[2]
         hint = f"it is the task itself; pass {short}.message(…), or {short}.step(…) to take the result before it"
+    elif isinstance(part, TaskExecutor) or (isinstance(part, type) and issubclass(part, TaskExecutor)):
+        hint = (
+            "a class has no message of its own; pass queue.tasks[name].message(…) with its fields by keyword, or "
+            "queue.tasks[name].step(…) to take the result before it as its first field"
+        )
     elif inspect.iscoroutine(part):
         part.close()
         hint = "it is a coroutine: the task was called; pass what task.message(…) or task.step(…) returns"
