@@ -10,7 +10,7 @@ from typing import Final
 
 from reinhardt_tasks.codec import Seal
 from reinhardt_tasks.errors import ConfigurationError
-from reinhardt_tasks.names import check_queue_name
+from reinhardt_tasks.names import check_own_queue
 from reinhardt_tasks.retry import Seconds, seconds
 
 URL_VARIABLE: Final = "REINHARDT_TASKS_URL"
@@ -39,7 +39,7 @@ class QueueConfig:
     encryption_keys: Sequence[str] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
-        check_queue_name(self.name)
+        check_own_queue(self.name)
         _whole(self.max_retries, "max_retries", at_least=0)
         _whole(self.max_losses, "max_losses", at_least=1)
         _whole(self.max_size, "max_size", at_least=1)

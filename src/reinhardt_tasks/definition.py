@@ -16,7 +16,7 @@ from reinhardt_tasks.executor import runner_of
 from reinhardt_tasks.handle import Place, TaskHandle
 from reinhardt_tasks.lifespan import providers_in
 from reinhardt_tasks.message import Message
-from reinhardt_tasks.names import check_queue_name, place_of
+from reinhardt_tasks.names import check_own_queue, place_of
 from reinhardt_tasks.options import Call
 from reinhardt_tasks.retry import RetryStrategy
 from reinhardt_tasks.status import TaskPriority
@@ -47,7 +47,7 @@ class TaskOptions:
 
     def __post_init__(self) -> None:
         if self.queue is not None:
-            check_queue_name(self.queue)
+            check_own_queue(self.queue)
         for setting, check in _CHECKS.items():
             try:
                 object.__setattr__(self, setting, check(getattr(self, setting)))

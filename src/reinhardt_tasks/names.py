@@ -12,6 +12,8 @@ from typing import Any, Final
 
 from reinhardt_tasks.errors import ConfigurationError, ScheduleError
 
+OWN_QUEUE: Final = "reinhardt_tasks"
+"""The queue of messages that hold workflows together. Every worker serves it, and no task can be put there."""
 _QUEUE: Final = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 _TASK: Final = re.compile(r"[A-Za-z0-9_.]{1,200}")
 _SCHEDULE: Final = re.compile(r"[A-Za-z0-9_.:@/-]{1,200}")
@@ -28,6 +30,16 @@ def check_queue_name(name: object) -> str:
         f"{name!r} is no name for a queue; use 1 to 128 letters, digits, '_', '.' or '-', such as 'mail'",
         setting="queue",
     )
+
+
+def check_own_queue(name: object) -> str:
+    """`name`, if tasks may go to a queue called so. Raises ConfigurationError as well for OWN_QUEUE."""
+    if name == OWN_QUEUE:
+        raise ConfigurationError(
+            f"queue {OWN_QUEUE!r} is for what holds workflows together, and every worker serves it; take another name",
+            setting="queue",
+        )
+    return check_queue_name(name)
 
 
 def check_task_name(name: object, *, place: str) -> str:

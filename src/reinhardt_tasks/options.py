@@ -9,7 +9,7 @@ from typing import Any, Final, Literal, TypedDict
 import msgspec
 
 from reinhardt_tasks.errors import ConfigurationError, OptionError
-from reinhardt_tasks.names import check_queue_name
+from reinhardt_tasks.names import check_own_queue
 from reinhardt_tasks.retry import Seconds, seconds
 from reinhardt_tasks.status import TaskPriority
 
@@ -172,7 +172,7 @@ def own_connection(connection: object) -> object:
 
 
 _CHECKS: Final[Mapping[str, Callable[[Any], Any]]] = {
-    "queue": check_queue_name,
+    "queue": check_own_queue,
     "priority": lambda value: int(TaskPriority(value)),  # a plain int, which the wire format takes
     "delay": _delay,
     "run_at": _run_at,

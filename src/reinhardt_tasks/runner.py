@@ -29,6 +29,7 @@ from reinhardt_tasks.retry import RetryStrategy
 from reinhardt_tasks.run import BadResultError, Cause, Mode, Run, ended, forget_cancel, own_task, unknown
 from reinhardt_tasks.workflow.builtin import BUILT_IN, PLACE
 from reinhardt_tasks.workflow.expression import WHOLE
+from reinhardt_tasks.workflow.fetching import NotYetError
 from reinhardt_tasks.workflow.filling import Fixed, filled
 from reinhardt_tasks.workflow.shelf import Shelf
 
@@ -42,7 +43,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("reinhardt_tasks.worker")
 
 _PAUSE: Final = 1.0
-"""Seconds a step is left alone whose inputs could not be read."""
+"""Seconds a step is left alone whose inputs could not be read, or are not there yet: so many more at each claim."""
+_LONGEST_PAUSE: Final = 15.0
 
 
 class Tasks(Place, Protocol):
@@ -73,7 +75,7 @@ class Pools(Protocol):
 class Prepared:
     """A task with all that is the same for each of its messages worked out once."""
 
-    __slots__ = ("decode", "encode", "function", "injected", "mode", "strategy", "task", "timeout")
+    __slots__ = ("decode", "encode", "function", "injected", "is_built_in", "mode", "strategy", "task", "timeout")
 
     def __init__(self, task: Task[Any, Any], max_retries: int, values: Mapping[Provider[Any], object]) -> None:
         self.task = task
@@ -81,6 +83,7 @@ class Prepared:
         self.decode = task.arguments.decode
         self.encode = task.returns.encode
         self.timeout = task.options.timeout
+        self.is_built_in = BUILT_IN.find(task.name) is task
         self.strategy = task.options.retry or RetryStrategy.exponential_backoff(max_retries=max_retries)
         self.mode: Mode = _mode(task)
         self.injected = {} if self.mode == "process" else _injected(task, values)
@@ -159,6 +162,13 @@ class Runner:
             return Outcome.failure(claim, judge(RetryStrategy.no_retry(), error).record)
         return await self._run(claim, envelope, prepared, arguments)
 
+    def is_built_in(self, claim: Claim) -> bool:
+        """Whether a claim is of a task that holds workflows together, not of the queue's own."""
+        try:
+            return _envelope_in(self._open(claim.body)).n in BUILT_IN.tasks
+        except SerializationError:
+            return False
+
     async def _run_filled(self, claim: Claim, envelope: Envelope, prepared: Prepared) -> Outcome:
         """Run a step with the results that it takes. Raises SerializationError for what does not fit."""
         try:
@@ -170,6 +180,8 @@ class Runner:
                 shelf=self._shelf,
                 find=self._queue.find,
             )
+        except NotYetError:
+            return _later(claim)
         except BackendError as error:
             log.warning("results_unavailable task_id=%s error=%s", claim.id, error)
             return Outcome.release(claim, _PAUSE)
@@ -190,7 +202,8 @@ class Runner:
         try:
             encoded = await within(surroundings, self._call(run, prepared, arguments))
         except BaseException as error:  # noqa: BLE001 - what user code raises is the message's end, not ours
-            return ended(run, error)
+            is_early = prepared.is_built_in and isinstance(error, NotYetError)
+            return _later(claim) if is_early else ended(run, error)
         finally:
             run.over = True
             self.running.discard(run)
@@ -203,8 +216,11 @@ class Runner:
         return Outcome.success(claim, self._close(encoded, claim.id))
 
     async def _call(self, run: Run, prepared: Prepared, arguments: Any) -> bytes:
-        """The encoded result of the task, run where it is to run, inside the middleware."""
-        middleware = self._queue.middleware
+        """The encoded result of the task, run where it is to run, inside the middleware.
+
+        Tasks that only hold workflows together are none of its business.
+        """
+        middleware = () if prepared.is_built_in else self._queue.middleware
         if prepared.mode == "process" and not middleware:
             return await self._pools.run_in_process(run, prepared, arguments)
         if middleware:
@@ -244,6 +260,11 @@ class Runner:
             return None
         run.timeout = timeout
         return asyncio.get_running_loop().call_later(timeout, run.stop, Cause.TIMEOUT)
+
+
+def _later(claim: Claim) -> Outcome:
+    """Leave a message alone for a while, a longer one each time."""
+    return Outcome.release(claim, min(_LONGEST_PAUSE, _PAUSE * claim.number))
 
 
 class _Version(msgspec.Struct):

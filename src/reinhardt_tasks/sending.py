@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any
 
 from reinhardt_tasks.coalesce import Gathering, Send
 from reinhardt_tasks.connections import Connections
 from reinhardt_tasks.errors import QueueError
 from reinhardt_tasks.message import AnyMessage, Guard, Put
 from reinhardt_tasks.middleware import Middleware, Next
+from reinhardt_tasks.names import OWN_QUEUE
 
 
 class Sender:
@@ -48,12 +50,16 @@ class Sender:
         try:
             async with asyncio.TaskGroup() as group:
                 ways = [
-                    group.create_task(self._wrapped(message, functools.partial(gathering.put, number)))
+                    group.create_task(self._way(message, functools.partial(gathering.put, number)))
                     for number, message in enumerate(messages)
                 ]
         except BaseExceptionGroup as refusals:
             raise refusals.exceptions[0] from None
         return [way.result() for way in ways]
+
+    def _way(self, message: AnyMessage, store: Callable[[AnyMessage], Awaitable[Put]]) -> Coroutine[Any, Any, Put]:
+        """How a message is stored: what only holds a workflow together is none of the middleware's business."""
+        return _direct(message, store) if message.queue == OWN_QUEUE else self._wrapped(message, store)
 
     async def _wrapped(self, message: AnyMessage, store: Callable[[AnyMessage], Awaitable[Put]]) -> Put:
         """`store` inside the middleware, the first one outermost. Raises QueueError if one kept the message back."""
@@ -81,6 +87,10 @@ def _once(message: AnyMessage, store: Callable[[AnyMessage], Awaitable[Put]], pu
         puts.append(await store(message))
 
     return step
+
+
+async def _direct(message: AnyMessage, store: Callable[[AnyMessage], Awaitable[Put]]) -> Put:
+    return await store(message)
 
 
 async def _alone(store: Send, message: AnyMessage) -> Put:

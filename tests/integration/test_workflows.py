@@ -123,6 +123,25 @@ async def gate(name: str) -> str:
     return name
 
 
+@queue.task
+async def late(text: str) -> float:
+    """A number, after a while."""
+    await asyncio.sleep(0.3)
+    return 0.3
+
+
+@queue.task(retry=RetryStrategy.no_retry())
+async def fragile_after(text: str) -> str:
+    """Nothing, ever."""
+    raise ValueError(text)
+
+
+@queue.task
+async def kinds_of(ends: list) -> list[str]:
+    """What each is."""
+    return [type(end).__name__ for end in ends]
+
+
 @queue.task(retry=RetryStrategy.fixed_delay(delay=0.01))
 async def stubborn() -> int:
     """3, at the third attempt."""
@@ -318,6 +337,45 @@ async def test_errors_may_be_values(place: str) -> None:
             await (await queue.enqueue(after)).result(LONG)
 
 
+async def test_a_requeue_goes_on_through_a_group_whose_errors_are_values(place: str) -> None:
+    """What stands before it is requeued: the callback, and the end, wait for the members as at first."""
+    async with queue, at_work(queue):
+        group = TaskGroup([late.step(), shout.step(), fragile_after.step()], return_errors=True)
+        for whole, result in (
+            (chain(fragile.message("x"), group, kinds_of.step()), ["float", "str", "ExecutionFailedError"]),
+            (chain(fragile.message("x"), group), None),
+        ):
+            repaired.clear()
+            handle = await queue.enqueue(whole)
+            with pytest.raises(ExecutionFailedError) as caught:
+                await handle.result(LONG)
+            await awaited(lambda handle=handle: _has_settled(handle))
+            repaired.add("x")
+            await (await queue.backend()).requeue([queue.handle(caught.value.task_id).id])
+            value = await handle.result(LONG)
+            assert value == result if result else (value[:2] == [0.3, "X"] and isinstance(value[2], TaskError))
+
+
+async def _has_settled(handle) -> bool:
+    return all(node.status.finished for node in (await handle.tree()).nodes.values())
+
+
+async def test_a_result_is_asked_for_while_a_member_runs_again(place: str) -> None:
+    """It is not there yet, which is no reason to call it lost."""
+    async with queue, at_work(queue):
+        handle = await queue.enqueue(TaskGroup([fragile.message("x"), one.message()], return_errors=True))
+        failed, _ = await handle.result(LONG)
+        backend = await queue.backend()
+        await backend.pause("default")
+        await backend.requeue([queue.handle(failed.task_id).id])
+        repaired.add("x")
+        with pytest.raises(ResultTimeoutError, match="requeued"):
+            await handle.result(LONG)
+        await backend.resume("default")
+        assert await queue.handle(failed.task_id).result(LONG) == "x"
+        assert await handle.result(LONG) == ["x", 1]
+
+
 async def test_a_result_that_does_not_fit_fails_the_step(place: str) -> None:
     """As a bad payload, which names the parameter."""
     async with queue, at_work(queue):
@@ -411,6 +469,25 @@ async def test_a_workflow_that_was_ended_goes_on_when_it_is_requeued(place: str,
         assert await handle.result(LONG) == "b A"
         assert await handle.requeue() == 0
         assert statuses(await handle.tree())["one"] == [TaskStatus.SUCCESS]
+
+
+@pytest.mark.parametrize("slots", [1, 2])
+async def test_a_time_limit_is_kept_though_every_slot_hangs(place: str, slots: int) -> None:
+    """In the very workflow that it is for, with tasks in line behind, and in a worker that serves one queue alone."""
+    async with queue, at_work(queue, concurrency=slots, queues=["default"]):
+        handle = await queue.enqueue(TaskGroup([idle.message(SLOW) for _ in range(5)], timeout=0.7))
+        with pytest.raises(TaskTimeoutError):
+            await handle.result(LONG)
+        after = await queue.enqueue(chain(one.message(), add.step()))
+        assert await after.result(LONG) == 2
+
+
+async def test_a_time_limit_is_kept_behind_messages_fetched_ahead(place: str) -> None:
+    """However many a worker may hold beyond its slots."""
+    async with queue, at_work(queue, concurrency=1, prefetch=3):
+        handle = await queue.enqueue(TaskGroup([idle.message(SLOW), idle.message(SLOW)], timeout=0.7))
+        with pytest.raises(TaskTimeoutError):
+            await handle.result(LONG)
 
 
 async def test_a_workflow_in_time_leaves_no_timer(place: str) -> None:

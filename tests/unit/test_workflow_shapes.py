@@ -29,6 +29,7 @@ from reinhardt_tasks import (
 )
 from reinhardt_tasks.codec import ValueCodec
 from reinhardt_tasks.message import AnyMessage, decode_envelope
+from reinhardt_tasks.names import OWN_QUEUE
 from reinhardt_tasks.workflow import Workflow
 from reinhardt_tasks.workflow.expression import id_in, parents_in, references
 from reinhardt_tasks.workflow.fit import misfits
@@ -142,19 +143,19 @@ def test_what_stands_alone_at_the_end_is_gathered():
 
 
 def test_errors_as_values_are_gathered_by_a_message_that_bears_them():
-    """It waits whatever the ends are; who takes its list also waits for what came before the group."""
+    """It waits whatever the ends are; one behind it also waits for what came before the group."""
     group = TaskGroup([tell.message(), TaskGroup([tell.message(), tell.message()])], tell.message(), return_errors=True)
     plan = plan_of(TaskChainBuilder().add(tell.message()).add(group).build())
-    assert names(plan) == ["tell", "tell", "tell", "tell", "gather", "gather", "tell"]
-    assert waits(plan) == [[], [0], [0], [0], [2, 3], [1, 4], [5, 0]]
-    assert [message.tolerant for message in plan.messages] == [False] * 5 + [True, False]
+    assert names(plan) == ["tell", "tell", "tell", "tell", "gather", "gather", "gather", "tell"]
+    assert waits(plan) == [[], [0], [0], [0], [2, 3], [1, 4], [5, 0], [6]]
+    assert [message.tolerant for message in plan.messages] == [False] * 5 + [True, False, False]
 
 
-def test_a_gathering_message_goes_where_its_members_went():
-    """Into their queue, so that whoever serves them serves it, and it is kept as long as they are."""
+def test_a_gathering_message_goes_where_every_worker_looks():
+    """Into a queue of its own, ahead of all else, and it is kept as long as its members are."""
     far = [tell.using(queue="far", priority=8).message() for _ in range(2)]
     end = plan_of(TaskGroup(far)).messages[-1]
-    assert (end.queue, end.priority, end.result_ttl) == ("far", 8, far[0].result_ttl)
+    assert (end.queue, end.priority, end.result_ttl) == (OWN_QUEUE, 9, far[0].result_ttl)
 
 
 def test_nodes_carry_their_names():

@@ -14,10 +14,14 @@ from msgspec.structs import replace
 from reinhardt_tasks import (
     BackendUnavailableError,
     ChainStatus,
+    ConfigurationError,
     ExecutionFailedError,
     MemoryBackend,
+    Middleware,
+    OptionError,
     PayloadTooLargeError,
     QueueConfig,
+    QueueError,
     RetryStrategy,
     TaskChainBuilder,
     TaskDAG,
@@ -27,6 +31,7 @@ from reinhardt_tasks import (
     TaskQueue,
     TaskStatus,
 )
+from reinhardt_tasks.context import TaskContext
 from reinhardt_tasks.message import (
     AnyMessage,
     OutcomeKind,
@@ -35,6 +40,7 @@ from reinhardt_tasks.message import (
     decode_envelope,
     encode_envelope,
 )
+from reinhardt_tasks.middleware import Next
 from reinhardt_tasks.runner import Runner
 from reinhardt_tasks.step import Step
 from reinhardt_tasks.testing import capture, drain
@@ -331,3 +337,39 @@ async def test_inputs_that_were_tampered_with_are_a_bad_payload() -> None:
             body = queue.seal.close(encode_envelope(replace(envelope, w={"number": strange})))
             error = error_in(await outcome_of(queue, replace(step, body=body)))
             assert error.reason is Reason.BAD_PAYLOAD
+
+
+class Tenants(Middleware):
+    """Lets pass only what says whose it is."""
+
+    async def on_enqueue(self, message: AnyMessage, call_next: Next) -> None:
+        if message.queue != "tenants":
+            raise QueueError(f"message {message.id} goes to {message.queue}")
+        await call_next()
+
+    async def on_run(self, task: TaskContext, call_next: Next) -> object:
+        assert task.headers["tenant"] == "a"
+        return await call_next()
+
+
+async def test_middleware_is_only_around_the_tasks_of_the_queue() -> None:
+    """Not around what holds a workflow together, of which its author knows nothing."""
+    own = TaskQueue("memory://", middleware=[Tenants()])
+
+    @own.task
+    async def three() -> int:
+        return 3
+
+    message = three.using(queue="tenants", headers={"tenant": "a"}).message
+    async with own:
+        handle = await own.enqueue(TaskGroup([message(), message()], timeout=60))
+        await drain(own)
+        assert await handle.result(timeout=0) == [3, 3]
+
+
+def test_no_task_can_be_put_where_workflows_are_held_together() -> None:
+    """Whichever way its queue is named."""
+    with pytest.raises(ConfigurationError, match="holds workflows together"):
+        QueueConfig(name="reinhardt_tasks")
+    with pytest.raises(OptionError, match="holds workflows together"):
+        add.using(queue="reinhardt_tasks")

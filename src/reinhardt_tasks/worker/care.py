@@ -77,10 +77,18 @@ class Care:
             self._tell_tasks()
 
     def _mind_stale_claims(self) -> None:
-        """Claims fetched ahead for tasks that turn out slow go back, so that others may run them."""
+        """Claims fetched ahead for tasks that turn out slow go back, so that others may run them.
+
+        Where so many are to be held, only what holds workflows together is taken out of line, and run.
+        """
         slots = self._slots
-        if self._config.prefetch is None and slots.waiting and time.monotonic() - slots.fed_at > _STALE:
+        if not slots.waiting or time.monotonic() - slots.fed_at <= _STALE:
+            return
+        if self._config.prefetch is None:
             self._exchanger.give_back()
+        else:
+            slots.fed_at = time.monotonic()
+            slots.overtake(self._runner.is_built_in)
 
     def _mind_stuck_tasks(self) -> None:
         """A task that goes on long after it was told to end cannot be stopped but by ending the process."""

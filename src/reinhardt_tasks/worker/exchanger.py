@@ -3,6 +3,9 @@
 Three coroutines share one state. `keep_exchanging` calls the backend when there is something to settle or to claim;
 `keep_listening` waits for the broker to say that there is something new; `Slots` run the claims. An exchange whose
 answer is lost is repeated with what is held, so that nothing is settled twice and no claim is orphaned.
+
+While all slots are taken, what holds workflows together is still claimed, and run beside them: a time limit is kept
+though the very tasks that it is for hold every slot.
 """
 
 from __future__ import annotations
@@ -17,7 +20,8 @@ from typing import Final
 from reinhardt_tasks.contract import MAX_BATCH, TaskBackend
 from reinhardt_tasks.errors import BackendError, BackendUnavailableError, LeaseLostError
 from reinhardt_tasks.identity import TaskId
-from reinhardt_tasks.message import Exchange, Orders, Outcome, OutcomeKind, Report, Settled
+from reinhardt_tasks.message import Claim, Exchange, Orders, Outcome, OutcomeKind, Report, Settled
+from reinhardt_tasks.names import OWN_QUEUE
 from reinhardt_tasks.worker.patience import backoff
 from reinhardt_tasks.worker.prefetch import Allowance
 from reinhardt_tasks.worker.slots import Slots
@@ -28,12 +32,16 @@ _FLUSH_AFTER: Final = 0.02
 """Seconds an outcome waits at most for others to be settled with."""
 _LOOK_EVERY: Final = 5.0
 """Seconds after which an exchange is made though nothing is heard: whoever was woken before may have died of it."""
+_OWN: Final = (OWN_QUEUE,)
 _UNREGISTERED: Final = 0.2
 """Seconds between two looks while the worker is not registered: its next beat will change that, no look can."""
 
 
 class Exchanger:
-    """Keeps the slots of worker `worker` fed from `queues` (None: all) and settles what they finish."""
+    """Keeps the slots of worker `worker` fed from `queues` (None: all) and settles what they finish.
+
+    OWN_QUEUE is served besides, whatever `queues` says.
+    """
 
     def __init__(
         self,
@@ -50,7 +58,7 @@ class Exchanger:
         self._backend = backend
         self._slots = slots
         self._worker = worker
-        self._queues = queues
+        self._queues = None if queues is None else (OWN_QUEUE, *(queue for queue in queues if queue != OWN_QUEUE))
         self._poll_interval = poll_interval
         self._reports = reports
         self._on_orders = on_orders
@@ -139,7 +147,7 @@ class Exchanger:
         failures = 0
         while True:
             self._looking = not self._claimable
-            queues = self._queues if self._looking else ()
+            queues = self._queues if self._looking else _OWN
             began = time.monotonic()
             self._wait = asyncio.ensure_future(self._backend.wait(self._worker, queues, self._poll_interval))
             try:
@@ -181,6 +189,7 @@ class Exchanger:
         self._exchanged_at = time.monotonic()
         outcomes = self._sending = self._batch()
         want = self._want()
+        beside = not want and self._has_room_beside()
         finished, self._finished = self._finished, 0
         busy = self._slots.held > 0 or bool(outcomes)
         self._allowance.measure(finished, time.monotonic(), busy=busy)
@@ -188,13 +197,13 @@ class Exchanger:
         self._sequence += 1
         self._untold.update(((report.id, report.number), report) for report in self._reports())
         with self._slots.expecting() if self._backend.remote else contextlib.nullcontext():
-            answer = await self._answer(outcomes, want)
+            answer = await self._answer(outcomes, want or int(beside), self._queues if want else _OWN if beside else ())
         self._unsure = False
         self._sending = []
         self._untold.clear()
-        self._accept(answer, outcomes, want)
+        self._accept(answer, outcomes, want, feed=self._slots.run_beside if beside else self._slots.feed)
 
-    async def _answer(self, outcomes: Sequence[Outcome], want: int) -> Exchange:
+    async def _answer(self, outcomes: Sequence[Outcome], want: int, queues: Sequence[str] | None) -> Exchange:
         """What the backend says. Until that is here this worker is unsure of what it holds."""
         held = self.held_ids() if self._unsure else None
         self._unsure = True
@@ -202,7 +211,7 @@ class Exchanger:
             self._worker,
             outcomes,
             want=want,
-            queues=self._queues if want else (),
+            queues=queues,
             sequence=self._sequence,
             reports=tuple(self._untold.values()),
             held=held,
@@ -243,6 +252,10 @@ class Exchanger:
             return 0
         return max(0, min(MAX_BATCH, self._slots.size + self._allowance.size - self._slots.held))
 
+    def _has_room_beside(self) -> bool:
+        """Whether to ask for a message of OWN_QUEUE while no slot is free. Not while others may come with it."""
+        return self.claiming and not self._unsure and not self._slots.beside
+
     def _batch(self) -> list[Outcome]:
         """The outcomes to send: those whose fate is unknown first, at most MAX_BATCH."""
         waiting = self._sending + self._outcomes
@@ -251,14 +264,16 @@ class Exchanger:
 
     # What the answer means ------------------------------------------------------------------------------------------
 
-    def _accept(self, answer: Exchange, outcomes: Sequence[Outcome], want: int) -> None:
+    def _accept(
+        self, answer: Exchange, outcomes: Sequence[Outcome], want: int, *, feed: Callable[[Sequence[Claim]], None]
+    ) -> None:
         claims = answer.claims
         if Settled.LOST in answer.settled:
             self._log_lost(outcomes, answer.settled)
         if want:
             self._claimable = len(claims) >= want
         if claims and self.claiming:
-            self._slots.feed(claims)
+            feed(claims)
         else:
             self._outcomes.extend(Outcome.release(claim) for claim in claims)
         self._registered = answer.orders.registered

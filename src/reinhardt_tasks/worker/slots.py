@@ -31,7 +31,9 @@ _CLOSING: Final = 1.0
 
 
 class Slots:
-    """`size` slots over one line of claims. `on_outcome` is called, in the loop, for every message that ended.
+    """`size` slots over one line of claims, and room beside them.
+
+    `on_outcome` is called, in the loop, for every message that ended.
 
     A slot that finds more claims in line wakes two others, so that all are awake within a few turns of the loop when
     tasks wait for something, and next to none when they do not. No asyncio task is made per message.
@@ -53,6 +55,8 @@ class Slots:
         self._pausing = 0
         self._expecting = False
         self._tasks: list[asyncio.Task[None]] = []
+        self.beside: dict[TaskId, asyncio.Task[None]] = {}
+        """The messages that run though every slot is taken."""
         self._owner: asyncio.Task[object] | None = None
         self._closing = False
 
@@ -65,7 +69,7 @@ class Slots:
     async def close(self) -> None:
         """End the slots, without the outcomes of what still runs; a task that swallows cancellation is left behind."""
         self._closing = True
-        tasks, self._tasks = self._tasks, []
+        tasks, self._tasks = [*self._tasks, *self.beside.values()], []
         for task in tasks:
             task.cancel()
         if tasks:
@@ -77,6 +81,30 @@ class Slots:
         self.waiting.extend(claims)
         self._wake()
 
+    def run_beside(self, claims: Iterable[Claim]) -> None:
+        """Run claims at once, each in an asyncio task of its own."""
+        for claim in claims:
+            self.busy += 1
+            self.beside[claim.id] = asyncio.get_running_loop().create_task(self._run_beside(claim), name="beside")
+
+    def overtake(self, matters: Callable[[Claim], bool]) -> None:
+        """Run what `matters` of the claims in line without waiting for a slot."""
+        chosen = [claim for claim in self.waiting if matters(claim)]
+        for claim in chosen:
+            self.waiting.remove(claim)
+        self.run_beside(chosen)
+
+    async def _run_beside(self, claim: Claim) -> None:
+        try:
+            outcome = await self._runner.run(claim)
+        except BaseException as error:  # noqa: BLE001 - raised on, if it is meant for this asyncio task
+            outcome = self._crashed(claim, error)
+        finally:
+            self.busy -= 1
+            del self.beside[claim.id]
+        if not self._closing:
+            self._on_outcome(outcome)
+
     def take_back(self) -> list[Claim]:
         """Take out of line what no slot has started."""
         claims = list(self.waiting)
@@ -85,7 +113,7 @@ class Slots:
 
     def running_ids(self) -> list[TaskId]:
         """The messages whose tasks are running under a claim that is still this worker's, as far as it knows."""
-        return [run.claim.id for run in self._runner.running if not run.disowned]
+        return [*self.beside, *(run.claim.id for run in self._runner.running if not run.disowned)]
 
     @contextlib.contextmanager
     def expecting(self) -> Generator[None]:

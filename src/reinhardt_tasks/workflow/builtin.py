@@ -9,9 +9,11 @@ from reinhardt_tasks.context import current_task
 from reinhardt_tasks.handle import Place
 from reinhardt_tasks.identity import TaskId
 from reinhardt_tasks.lifespan import Depends, Provider
-from reinhardt_tasks.message import ErrorRecord, Reason
+from reinhardt_tasks.message import ErrorRecord, Reason, decode_envelope
 from reinhardt_tasks.registry import TaskRegistry
 from reinhardt_tasks.retry import RetryStrategy
+from reinhardt_tasks.workflow.expression import WHOLE
+from reinhardt_tasks.workflow.fetching import check_ended
 from reinhardt_tasks.workflow.laying import GATHER
 from reinhardt_tasks.workflow.stopping import stop
 
@@ -33,11 +35,24 @@ _PATIENT: Final = RetryStrategy.exponential_backoff(max_retries=20)
 
 
 @BUILT_IN.task(name=GATHER, retry=_PATIENT)
-async def gather(timer: str | None = None, *, place: Place = Depends(PLACE)) -> None:
-    """Stand for the results of the messages it waited for, which are read from them; let the timer be forgotten."""
+async def gather(timer: str | None = None, *, looks: bool = False, place: Place = Depends(PLACE)) -> None:
+    """Stand for the results of the messages it waited for, which are read from them; let the timer be forgotten.
+
+    Where it `looks`, it makes sure that all of them have ended: what is between them and this message has succeeded,
+    and stays so when a requeue has them run again. Raises NotYetError where one has not.
+    """
+    if looks:
+        await _check_inputs(place)
     if timer is not None:
         error = ErrorRecord("TaskCancelledError", "its workflow ended in time", reason=Reason.CANCELLED)
         await (await place.backend()).cancel([TaskId.parse(timer)], error=error.encode())
+
+
+async def _check_inputs(place: Place) -> None:
+    own = (await (await place.backend()).get([current_task().id], body=True))[0]
+    if own is not None and own.body is not None:
+        envelope = decode_envelope(place.seal.open(own.body))
+        await check_ended(place, (envelope.w or {}).get(WHOLE, []))
 
 
 @BUILT_IN.task(name=EXPIRE, retry=_PATIENT)

@@ -11,7 +11,13 @@ import msgspec
 
 from reinhardt_tasks.contract import MAX_BATCH, TaskBackend
 from reinhardt_tasks.definition import MAX_FILLED
-from reinhardt_tasks.errors import BadPayloadError, PayloadTooLargeError, ResultExpiredError, TaskError
+from reinhardt_tasks.errors import (
+    BadPayloadError,
+    PayloadTooLargeError,
+    ResultExpiredError,
+    ResultTimeoutError,
+    TaskError,
+)
 from reinhardt_tasks.handle import Place
 from reinhardt_tasks.identity import TaskId
 from reinhardt_tasks.message import Record, decode_envelope
@@ -33,6 +39,10 @@ _FIRST_PAGE: Final = 50
 _AT_ONCE: Final = 4
 """Pages on their way at the same time."""
 _NOTHING: Final = b"\xc0"
+
+
+class NotYetError(ResultTimeoutError):
+    """A message runs again whose result is asked for: it, or what came before it, was requeued."""
 
 
 @dataclass(slots=True)
@@ -92,7 +102,8 @@ class Fetched:
 async def fetch(place: Place, expression: Any, *, limit: int | None = None) -> Fetched:
     """All results that `expression` stands for.
 
-    Raises ResultExpiredError for one that is no longer kept, PayloadTooLargeError when together they have more than
+    Raises ResultExpiredError for one that is no longer kept, NotYetError for one that is not there yet (its message
+    was requeued after the workflow had gone past it), PayloadTooLargeError when together they have more than
     `limit` bytes, SignatureError for one that was not closed by the queue's keys, and what the backend raises.
     """
     backend = await place.backend()
@@ -157,11 +168,27 @@ def _take(place: Place, fetched: Fetched, id: TaskId, record: Record | None, tol
         result = None if record.result is None else place.seal.open(record.result, id)
         fetched.results[id], fetched.names[id] = result, record.name
         return len(result or b"")
+    if record is not None and not record.status.finished:
+        raise _not_yet(id)
     failure = None if record is None else failure_in(record)
     if failure is None or isinstance(failure, ResultExpiredError) or not tolerant[id]:
         raise _lost(id)
     fetched.errors[id] = failure
     return 0
+
+
+async def check_ended(place: Place, expression: Any) -> None:
+    """Raise NotYetError unless everything that `expression` stands for has ended, well or not."""
+    backend = await place.backend()
+    ids = [id_in(one) for one in references(await _without_gathered(place, backend, expression))]
+    for start in range(0, len(ids), MAX_BATCH):
+        for record in await backend.get(ids[start : start + MAX_BATCH]):
+            if record is not None and not record.status.finished:
+                raise _not_yet(record.id)
+
+
+def _not_yet(id: TaskId) -> NotYetError:
+    return NotYetError(f"message {id} was requeued and has not ended again; ask once it has", task_id=str(id))
 
 
 def _lost(id: TaskId) -> ResultExpiredError:

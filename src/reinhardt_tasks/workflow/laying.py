@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+import msgspec
 from msgspec.structs import replace
 
 from reinhardt_tasks.codec import Seal
@@ -18,6 +19,7 @@ from reinhardt_tasks.config import QueueConfig
 from reinhardt_tasks.errors import ArgumentError, OptionError, QueueError
 from reinhardt_tasks.identity import TaskId
 from reinhardt_tasks.message import AnyMessage, Envelope, Message, decode_envelope, encode_envelope
+from reinhardt_tasks.names import OWN_QUEUE
 from reinhardt_tasks.retry import seconds
 from reinhardt_tasks.step import Step
 from reinhardt_tasks.workflow.expression import GATHERED, TOLERANT, WHOLE, Expression, id_in, reference, references
@@ -25,6 +27,9 @@ from reinhardt_tasks.workflow.part import Ground, Part, Value, Workflow, name_of
 
 GATHER: Final = "reinhardt_tasks.workflow.gather"
 """The task of messages that stand for the results of others."""
+_FIRST: Final = 9
+"""The priority of messages that hold a workflow together."""
+_LOOKS: Final = msgspec.msgpack.encode({"looks": True})
 
 
 @dataclass(slots=True)
@@ -113,36 +118,39 @@ class Laying(Ground):
         ends = [member if member.is_single else self.gather(member) for member in members]
         marked: list[Expression] = [_marked(end.expression, TOLERANT) for end in ends]
         whole = self.gather(Value(marked, unique(end.after for end in ends)), tolerant=True)
-        return Value(whole.expression, unique([whole.after, waits_of(before)]))
+        if not waits_of(before):
+            return whole
+        # What tolerates succeeds also when what is before it has failed, and a requeue of that does not bring it back.
+        # It brings back this one, which looks.
+        return self.gather(Value(whole.expression, unique([whole.after, waits_of(before)])), looks=True)
 
     def single(self, value: Value | None) -> Value | None:
         """See Ground."""
         return value if value is None or len(value.after) <= 1 else self.gather(value)
 
-    def gather(self, value: Value, *, tolerant: bool = False) -> Value:
-        """A message that stands for `value`."""
+    def gather(self, value: Value, *, tolerant: bool = False, looks: bool = False) -> Value:
+        """A message that stands for `value`; it `looks` whether that is there where others may not have."""
         parents = [self.drafts[parent].message for parent in value.after]
-        message, envelope = self.built_in(GATHER, b"\x80", like=parents[-1] if parents else None)
+        message, envelope = self.built_in(GATHER, _LOOKS if looks else b"\x80")
         if parents:
             message = replace(message, result_ttl=max(parent.result_ttl for parent in parents))
         envelope = _told(envelope, {WHOLE: value.expression}, value.after)
         self.drafts[message.id] = Draft(message, envelope, value.after, tolerant)
         return Value(reference(message.id, GATHERED), (message.id,))
 
-    def built_in(self, name: str, arguments: bytes, *, like: AnyMessage | None) -> tuple[AnyMessage, Envelope]:
-        """A message of a task that every worker knows, in the queue and of the priority of another one."""
-        queue, priority = (self.config.name, 5) if like is None else (like.queue, like.priority)
+    def built_in(self, name: str, arguments: bytes) -> tuple[AnyMessage, Envelope]:
+        """A message of a task that every worker knows, in the queue that every worker serves."""
         id = TaskId.new()
         message: AnyMessage = Message(
             id=id,
             name=name,
             body=b"",
-            queue=queue,
-            priority=priority,
+            queue=OWN_QUEUE,
+            priority=_FIRST,
             result_ttl=seconds(self.config.result_ttl, what="result_ttl"),
             max_losses=self.config.max_losses,
         )
-        return message, Envelope(bytes(id), name, queue, arguments, priority)
+        return message, Envelope(bytes(id), name, OWN_QUEUE, arguments, _FIRST)
 
     # Closing ------------------------------------------------------------------------------------------------------
 

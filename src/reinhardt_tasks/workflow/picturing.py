@@ -8,6 +8,7 @@ from typing import Final
 
 from reinhardt_tasks.identity import TaskId
 from reinhardt_tasks.message import Reason
+from reinhardt_tasks.names import OWN_QUEUE
 from reinhardt_tasks.picture import Node as Drawn
 from reinhardt_tasks.status import TaskStatus
 from reinhardt_tasks.workflow.builtin import EXPIRE
@@ -18,9 +19,10 @@ _BUILT_IN: Final = "reinhardt_tasks.workflow."
 
 
 def pictured(tree: Tree) -> list[Drawn]:
-    """The nodes as pictures have them, without the timer; the queue is told where it is not that of the last one."""
+    """The nodes as pictures have them, without the timer; the queue is told where it is not that of the last step."""
     nodes = [node for node in tree.nodes.values() if node.task != EXPIRE]
     labels, culprits = _labels(nodes), _culprits(tree)
+    usual = next((node.queue for node in reversed(nodes) if node.queue != OWN_QUEUE), OWN_QUEUE)
     return [
         Drawn(
             id=str(node.id),
@@ -28,7 +30,7 @@ def pictured(tree: Tree) -> list[Drawn]:
             task="" if node.label == node.task else node.task,
             status=node.status,
             parents=tuple(str(parent) for parent in node.parents),
-            note=" · ".join(_notes(node, _told(tree.nodes[culprits[node.id]], labels), tree.end.queue)),
+            note=" · ".join(_notes(node, _told(tree.nodes[culprits[node.id]], labels), usual)),
         )
         for node in nodes
     ]
@@ -89,5 +91,5 @@ def _notes(node: Node, culprit: str, usual: str) -> Iterable[str]:
         yield f"{node.reason.value}: {node.error or ''}".removesuffix(": ")
     if node.attempts:
         yield f"{node.attempts} failed run{'' if node.attempts == 1 else 's'}"
-    if node.queue != usual:
+    if node.queue not in (usual, OWN_QUEUE):
         yield f"queue {node.queue}"

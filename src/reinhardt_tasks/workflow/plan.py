@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
+import msgspec
 from msgspec.structs import replace
 
 from reinhardt_tasks.codec import Seal
@@ -18,9 +19,6 @@ from reinhardt_tasks.workflow.builtin import BUILT_IN, EXPIRE
 from reinhardt_tasks.workflow.expression import Expression, id_in
 from reinhardt_tasks.workflow.laying import GATHER, Draft, Laying
 from reinhardt_tasks.workflow.part import Workflow
-
-_FIRST: Final = 9
-"""The priority of the message that ends a workflow in time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,16 +64,15 @@ def _reference(expression: Expression) -> bytes:
 
 def _add_timer(laying: Laying, end: TaskId, limit: float) -> None:
     """A message that is due when the workflow's time is up, and that the end of the workflow cancels."""
-    first = next(iter(laying.drafts.values())).message
     arguments = BUILT_IN.tasks[EXPIRE].arguments.encode((), {"workflow": str(end), "limit": limit})
-    message, envelope = laying.built_in(EXPIRE, arguments, like=first)
-    message = replace(message, delay=limit, priority=_FIRST)
+    message, envelope = laying.built_in(EXPIRE, arguments)
+    message = replace(message, delay=limit)
     ending = laying.drafts.pop(end)
     laying.drafts[message.id] = Draft(message, envelope)
     laying.drafts[end] = ending
     if ending.envelope is not None:
-        timer = BUILT_IN.tasks[GATHER].arguments.encode((), {"timer": str(message.id)})
-        ending.envelope = replace(ending.envelope, a=timer)
+        told = {**msgspec.msgpack.decode(ending.envelope.a), "timer": str(message.id)}
+        ending.envelope = replace(ending.envelope, a=BUILT_IN.tasks[GATHER].arguments.encode((), told))
 
 
 def _has_keys(messages: Sequence[AnyMessage]) -> bool:

@@ -28,7 +28,8 @@ class Filling:
 class Shelf:
     """Reads what fills parameters, once for all who ask for the same gathering message. For one event loop.
 
-    What such a message stands for does not change: it succeeded after the others had ended.
+    What such a message stands for does not change: it succeeded after the others had ended. Only errors among it may,
+    where what failed is requeued.
     """
 
     def __init__(self) -> None:
@@ -45,15 +46,20 @@ class Shelf:
         return await asyncio.shield(reading)
 
     def _look_at(self, expression: bytes, reading: asyncio.Task[Filling]) -> None:
-        """Keep neither what failed nor what is large."""
+        """Keep neither what failed, nor what is large or has errors in it."""
         failed = reading.cancelled() or reading.exception() is not None
-        if (failed or len(reading.result().encoded) > _LARGEST) and self._kept.get(expression) is reading:
+        if (failed or _is_passing(reading.result())) and self._kept.get(expression) is reading:
             del self._kept[expression]
 
 
 async def _read(place: Place, expression: bytes) -> Filling:
     fetched = await fetch(place, expression, limit=MAX_FILLED)
     return Filling(fetched, fetched.encoded(fetched.expression))
+
+
+def _is_passing(filling: Filling) -> bool:
+    """Whether it is too large to be kept, or may be another one soon."""
+    return len(filling.encoded) > _LARGEST or bool(filling.fetched.errors)
 
 
 def is_shared(expression: object) -> bool:
