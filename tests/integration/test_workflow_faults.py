@@ -116,7 +116,7 @@ async def test_a_worker_that_lacks_a_task_leaves_the_step_to_others(tmp_path):
             assert await handle.chain_status() is ChainStatus.RUNNING
             new = place.start(target="tests.integration.apps.version_two:queue")
             assert await handle.result(PATIENCE) in {"one 3", "two 3"}
-            first, second, _ = await records(backend, [step.id for step in steps])
+            first, second, _ = await records(backend, list((await handle.tree()).nodes))
             assert {(record.attempts, record.losses) for record in (first, second)} == {(0, 0)}
             by = {entry.id: entry.pid for entry in place.entries("run")}
             assert (by[str(first.id)], by[str(second.id)]) == (old.pid, new.pid)

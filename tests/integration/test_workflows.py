@@ -15,6 +15,7 @@ from reinhardt_tasks import (
     ChainStatus,
     DuplicateTaskError,
     ExecutionFailedError,
+    QueueError,
     ResultTimeoutError,
     RetryStrategy,
     TaskCancelledError,
@@ -121,6 +122,12 @@ async def gate(name: str) -> str:
     if name not in gates:
         await asyncio.sleep(SLOW)
     return name
+
+
+@queue.task
+async def second(lists: list[list[int]]) -> list[int]:
+    """The second of them."""
+    return lists[1]
 
 
 @queue.task
@@ -511,6 +518,33 @@ async def test_a_taken_key_refuses_the_whole_workflow(place: str) -> None:
         allowed = await queue.enqueue(chain(keyed.message(), add.step()))
         await work_off(queue)
         assert await allowed.result(LONG) == 2
+
+
+async def test_a_message_may_run_by_itself_and_in_workflows(place: str) -> None:
+    """None of them concerns the others, nor what is taken back when a key is taken."""
+    async with queue:
+        message, slow = add.message(1), idle.message(0.2)
+        alone = [await queue.enqueue(message), await queue.enqueue(slow)]
+        holder = await one.using(unique_key="k").enqueue()
+        with pytest.raises(DuplicateTaskError, match=str(holder.id)):
+            await queue.enqueue(TaskGroup([slow, one.using(unique_key="k").message()]))
+        builder = TaskChainBuilder().add(message).add(add.step())
+        handles = [await queue.enqueue(builder.build()), await queue.enqueue(builder.build())]
+        wide = TaskGroup([message, message])
+        handles += [await queue.enqueue(wide), await queue.enqueue(TaskGroup([wide, wide], second.step()))]
+        assert all(handle.created for handle in handles)
+        await work_off(queue)
+        assert [await handle.result(LONG) for handle in [*alone, *handles]] == [2, 0.2, 3, 3, [2, 2], [2, 2]]
+
+
+async def test_a_workflow_that_failed_is_not_enqueued_again(place: str) -> None:
+    """It is told to be over, which is no success; once it was requeued and succeeded it is there as before."""
+    whole = chain(fragile.message("x"), shout.step())
+    async with queue:
+        await queue.enqueue(whole)
+        await work_off(queue)
+        with pytest.raises(QueueError, match="was enqueued before, and is over"):
+            await queue.enqueue(whole)
 
 
 async def test_waiting_too_long_leaves_the_workflow_alone(place: str) -> None:

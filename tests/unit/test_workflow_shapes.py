@@ -18,7 +18,6 @@ from reinhardt_tasks import (
     DuplicateTaskError,
     OptionError,
     QueueConfig,
-    QueueError,
     SignatureError,
     TaskChainBuilder,
     TaskDAG,
@@ -64,6 +63,11 @@ async def album(photos: list[Photo]) -> str:
 @queue.task
 async def tell() -> None:
     """Nothing."""
+
+
+@queue.task
+async def take(anything) -> None:
+    """Whatever it is given."""
 
 
 @queue.task(unique=True)
@@ -113,7 +117,7 @@ def test_a_callback_gathers_by_itself():
     assert names(plan) == ["fetch", "fetch", "fetch", "album"]
     assert waits(plan) == [[], [], [], [0, 1, 2]]
     assert envelope(plan.messages[3]).w == {"photos": [bytes(message.id) for message in plan.messages[:3]]}
-    assert [message.body for message in plan.messages[:3]] == [member.body for member in members]
+    assert [envelope(message).a for message in plan.messages[:3]] == [envelope(member).a for member in members]
 
 
 def test_nothing_gathers_in_the_middle_unless_many_take_from_many():
@@ -185,15 +189,48 @@ def test_expressions_name_all_their_messages():
     assert [id_in(one) for one in references({"x": [a, [b + b"?"]], "y": c + b"*"})] == [a, b, c]
 
 
+def test_what_stands_in_a_workflow_is_a_pattern():
+    """Messages, steps and workflows may stand in many places: each time they are messages of their own."""
+    message, step = fetch.message("a"), resize.step()
+    inner = TaskGroup([message, message, TaskChainBuilder().add(message).add(step).build()])
+    ids = [sent.id for part in (inner, TaskGroup([inner, inner])) for sent in plan_of(part).messages]
+    assert len(set(ids)) == len(ids) == 14
+    assert message.id not in ids
+
+
+def test_a_workflow_is_the_same_through_any_queue_of_its_place():
+    """Whichever was first, and however often they take turns."""
+    other = TaskQueue("memory://")
+    chain = TaskChainBuilder("c", timeout=9).add(fetch.message("a")).add(resize.step()).build()
+    plans = [planned(chain, one.seal, one.config) for one in (queue, other, queue)]
+    assert len({tuple(message.id for message in plan.messages) for plan in plans}) == 1
+
+
 # Refused --------------------------------------------------------------------------------------------------------------
 
 
-def test_a_message_stands_in_a_workflow_once():
-    """A step may stand there as often as one likes: each time it is another message."""
-    message, step = fetch.message("a"), resize.step()
-    with pytest.raises(QueueError, match=f"message {message.id} of task .*fetch stands in the workflow twice"):
-        plan_of(TaskGroup([message, message]))
-    assert names(plan_of(TaskChainBuilder().add(message).add(step).add(step).build())) == ["fetch", "resize", "resize"]
+def test_lists_too_deep_to_be_taken_are_refused_before_anything_runs():
+    """A callback in between makes them flat; a result that nobody takes may be deeper."""
+    part: Workflow[Any] = TaskGroup([tell.message()])
+    for _ in range(80):
+        part = TaskGroup([part])
+    assert len(plan_of(part).messages) == 2
+    with pytest.raises(ConfigurationError, match="81 levels deep"):
+        plan_of(TaskChainBuilder().add(part).add(take.step()).build())
+
+
+def test_a_workflow_in_itself_is_refused():
+    """Whichever way it came there."""
+    dag = TaskDAG("snake")
+    dag.add("a", dag)
+    with pytest.raises(ConfigurationError, match="snake> holds itself"):
+        plan_of(dag)
+
+
+def test_an_edge_names_one_node():
+    """Text, where a list was meant to gather."""
+    with pytest.raises(ArgumentError, match="after takes a list of names, or a dict"):
+        TaskDAG().add("b", resize, after={"photo": ["a"]})
 
 
 def test_a_chain_without_steps_is_refused():

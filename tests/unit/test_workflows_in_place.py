@@ -32,6 +32,7 @@ from reinhardt_tasks import (
     TaskStatus,
 )
 from reinhardt_tasks.context import TaskContext
+from reinhardt_tasks.contract import HELD_TTL
 from reinhardt_tasks.message import (
     AnyMessage,
     OutcomeKind,
@@ -43,7 +44,7 @@ from reinhardt_tasks.message import (
 from reinhardt_tasks.middleware import Next
 from reinhardt_tasks.runner import Runner
 from reinhardt_tasks.step import Step
-from reinhardt_tasks.testing import capture, drain
+from reinhardt_tasks.testing import StillClock, capture, drain
 from reinhardt_tasks.workflow import Workflow
 from reinhardt_tasks.workflow.fetching import fetch
 from reinhardt_tasks.workflow.plan import planned
@@ -303,12 +304,12 @@ async def test_a_result_that_is_gone_fails_the_step_that_takes_it() -> None:
 async def test_results_that_are_too_large_together_fail_the_step() -> None:
     """Before all of them are read; the error says how large they are and what the limit is."""
     with queue.override("memory://"):
-        members = [add.message(number) for number in range(200)]
-        await queue.enqueue(TaskGroup(members, total.step()))
+        handle = await queue.enqueue(TaskGroup([add.message(number) for number in range(200)], total.step()))
         await drain(queue)
+        members = (await handle.tree()).end.parents
         with pytest.raises(PayloadTooLargeError, match=r"have \d+ bytes or more together; the limit is 100"):
-            await fetch(queue, [bytes(member.id) for member in members], limit=100)
-        fetched = await fetch(queue, [bytes(member.id) for member in members], limit=10_000)
+            await fetch(queue, [bytes(member) for member in members], limit=100)
+        fetched = await fetch(queue, [bytes(member) for member in members], limit=10_000)
         assert len(fetched.results) == 200
 
 
@@ -373,3 +374,24 @@ def test_no_task_can_be_put_where_workflows_are_held_together() -> None:
         QueueConfig(name="reinhardt_tasks")
     with pytest.raises(OptionError, match="holds workflows together"):
         add.using(queue="reinhardt_tasks")
+
+
+async def test_a_workflow_that_was_dropped_half_way_is_not_taken_up_again() -> None:
+    """Its producer came back too late: what was put is cancelled, and the rest could not make it whole."""
+    clock = StillClock()
+    own = TaskQueue(MemoryBackend(clock=clock))
+
+    @own.task
+    async def three() -> int:
+        return 3
+
+    group = TaskGroup([three.message() for _ in range(700)])
+    plan = planned(group, own.seal, own.config)
+    async with own:
+        backend = await own.backend()
+        await backend.put([replace(message, held=True) for message in plan.messages[:500]])
+        clock.advance(HELD_TTL + 1)
+        await backend.sweep()
+        with pytest.raises(QueueError, match="build the workflow anew"):
+            await own.enqueue(group)
+        assert await backend.get([plan.id]) == [None]

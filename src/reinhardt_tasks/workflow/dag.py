@@ -72,7 +72,7 @@ class TaskDAG(Workflow[dict[str, Any]]):
         self._check_free(name)
         where = f"graph {self.name}, node {name!r}"
         fills = dict(after) if isinstance(after, Mapping) else {}
-        names = tuple(dict.fromkeys(fills.values() if fills else _names(after, where)))
+        names = tuple(dict.fromkeys(_names(fills.values() if fills else after, where)))
         if isinstance(item, Task):
             part: Part = item.part(tuple(fills), (), dict(kwargs or {})) if fills else item.message(**(kwargs or {}))
         else:
@@ -177,12 +177,12 @@ class TaskDAG(Workflow[dict[str, Any]]):
             raise ConfigurationError(
                 f"graph {self.name}, node {name!r} is there already; give this one another name", setting="name"
             )
-        if self.laid:
+        if self.fixed:
             raise ConfigurationError(f"graph {self.name} is enqueued already; make another one", setting="name")
 
 
 def _names(after: object, where: str) -> Iterable[str]:
-    if isinstance(after, str) or not isinstance(after, Collection):
+    if isinstance(after, str) or not isinstance(after, Collection) or not all(isinstance(name, str) for name in after):
         raise ArgumentError(
             f"{where}: after takes a list of names, or a dict from parameters to names, not {after!r}", where=where
         )

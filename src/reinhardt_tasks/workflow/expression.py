@@ -66,6 +66,14 @@ def _collect(expression: Any, found: list[bytes]) -> None:
             raise BadPayloadError(f"the inputs of a step cannot be read: {expression!r:.80} stands for no result")
 
 
+def depth_of(expression: Expression) -> int:
+    """How many lists and dicts stand in each other; what gathering messages stand for does not count."""
+    if isinstance(expression, bytes):
+        return 0
+    parts = expression.values() if isinstance(expression, dict) else expression
+    return 1 + max((depth_of(part) for part in parts if not isinstance(part, bytes)), default=0)
+
+
 def parents_in(envelope: Envelope) -> list[TaskId]:
     """The messages that one waits for by its envelope, each once: those whose results it takes, then the others."""
     taken = references(dict(envelope.w or {}))

@@ -14,15 +14,24 @@ from typing import Any, Final
 import msgspec
 from msgspec.structs import replace
 
-from reinhardt_tasks.codec import Seal
+from reinhardt_tasks.codec import Limits, Seal
 from reinhardt_tasks.config import QueueConfig
-from reinhardt_tasks.errors import ArgumentError, OptionError, QueueError
+from reinhardt_tasks.errors import ArgumentError, ConfigurationError, OptionError
 from reinhardt_tasks.identity import TaskId
 from reinhardt_tasks.message import AnyMessage, Envelope, Message, decode_envelope, encode_envelope
 from reinhardt_tasks.names import OWN_QUEUE
 from reinhardt_tasks.retry import seconds
 from reinhardt_tasks.step import Step
-from reinhardt_tasks.workflow.expression import GATHERED, TOLERANT, WHOLE, Expression, id_in, reference, references
+from reinhardt_tasks.workflow.expression import (
+    GATHERED,
+    TOLERANT,
+    WHOLE,
+    Expression,
+    depth_of,
+    id_in,
+    reference,
+    references,
+)
 from reinhardt_tasks.workflow.part import Ground, Part, Value, Workflow, name_of, unique, waits_of
 
 GATHER: Final = "reinhardt_tasks.workflow.gather"
@@ -34,21 +43,27 @@ _LOOKS: Final = msgspec.msgpack.encode({"looks": True})
 
 @dataclass(slots=True)
 class Draft:
-    """A message before it is closed: with an `envelope` of its own where that says more than the message's body."""
+    """A message before it is closed, with the `envelope` that will be its body."""
 
     message: AnyMessage
-    envelope: Envelope | None = None
+    envelope: Envelope
     waits_on: tuple[TaskId, ...] = ()
     tolerant: bool = False
 
 
 @dataclass(slots=True)
 class Laying(Ground):
-    """The messages of one workflow while it is laid out. Gathering messages are made by the settings `config`."""
+    """The messages of one workflow while it is laid out. Gathering messages are made by the settings `config`.
+
+    `ids` are those that the messages got when it was laid out before, to which new ones are added.
+    """
 
     seal: Seal
     config: QueueConfig
+    ids: list[TaskId] = field(default_factory=list)
     drafts: dict[TaskId, Draft] = field(default_factory=dict)
+    nested: list[Workflow[Any]] = field(default_factory=list)
+    _made: int = 0
 
     # Parts --------------------------------------------------------------------------------------------------------
 
@@ -67,6 +82,7 @@ class Laying(Ground):
                 "or to each task",
                 setting="timeout",
             )
+        self.nested.append(nested)
         return nested.lay(self, before, label)
 
     def _step(self, step: Step[Any, Any], before: Value | None, label: str | None) -> Value:
@@ -83,22 +99,25 @@ class Laying(Ground):
         self, step: Step[Any, Any], inputs: Mapping[str, Expression], waits: tuple[TaskId, ...], label: str | None
     ) -> Value:
         """See Ground."""
-        return self.message(replace(step.message, id=TaskId.new()), inputs, waits, label)
+        return self.message(step.message, inputs, waits, label)
 
     def message(
         self, message: AnyMessage, inputs: Mapping[str, Expression], waits: tuple[TaskId, ...], label: str | None
     ) -> Value:
-        """What a message returns. Raises QueueError for a second use of it."""
-        if message.id in self.drafts:
-            raise QueueError(
-                f"message {message.id} of task {message.name} stands in the workflow twice; make another one by "
-                "task.message(…)"
-            )
-        envelope = None
-        if waits or inputs or label:
-            envelope = _told(replace(self._opened(message), s=label), inputs, waits)
+        """What a message like this one returns. Raises ConfigurationError for inputs that no step could decode."""
+        for parameter, expression in inputs.items():
+            _check_depth(expression, message.name, parameter)
+        message = replace(message, id=self._next_id())
+        envelope = _told(replace(self._opened(message), s=label), inputs, waits)
         self.drafts[message.id] = Draft(message, envelope, waits)
         return Value(reference(message.id), (message.id,))
+
+    def _next_id(self) -> TaskId:
+        """The id of the message that is laid next."""
+        if self._made == len(self.ids):
+            self.ids.append(TaskId.new())
+        self._made += 1
+        return self.ids[self._made - 1]
 
     def _opened(self, message: AnyMessage) -> Envelope:
         """The envelope of a message, under its id. Raises SignatureError where it was closed by other keys."""
@@ -140,7 +159,7 @@ class Laying(Ground):
 
     def built_in(self, name: str, arguments: bytes) -> tuple[AnyMessage, Envelope]:
         """A message of a task that every worker knows, in the queue that every worker serves."""
-        id = TaskId.new()
+        id = self._next_id()
         message: AnyMessage = Message(
             id=id,
             name=name,
@@ -157,16 +176,15 @@ class Laying(Ground):
     def name_end(self, id: TaskId, name: str) -> None:
         """Let the message that ends the workflow tell its name."""
         draft = self.drafts[id]
-        draft.envelope = replace(draft.envelope or self._opened(draft.message), f=name)
+        draft.envelope = replace(draft.envelope, f=name)
 
     def closed(self, end: TaskId) -> list[AnyMessage]:
         """The messages, as part of the workflow that ends with `end`."""
         return [self._closed(draft, end) for draft in self.drafts.values()]
 
     def _closed(self, draft: Draft, end: TaskId) -> AnyMessage:
-        message, envelope = draft.message, draft.envelope
-        body = message.body if envelope is None else self.seal.close(encode_envelope(envelope))
-        return replace(message, body=body, waits_on=draft.waits_on, tolerant=draft.tolerant, workflow=end)
+        body = self.seal.close(encode_envelope(draft.envelope))
+        return replace(draft.message, body=body, waits_on=draft.waits_on, tolerant=draft.tolerant, workflow=end)
 
 
 def _told(envelope: Envelope, inputs: Mapping[str, Expression], waits: tuple[TaskId, ...]) -> Envelope:
@@ -174,6 +192,17 @@ def _told(envelope: Envelope, inputs: Mapping[str, Expression], waits: tuple[Tas
     taken = {id_in(one) for expression in inputs.values() for one in references(expression)}
     others = [bytes(id) for id in waits if id not in taken]
     return replace(envelope, w=dict(inputs) or None, o=others or None)
+
+
+def _check_depth(expression: Expression, task: str, parameter: str) -> None:
+    """Raise ConfigurationError for lists in lists deeper than arguments may be."""
+    limit = Limits().max_depth - 1  # one level is the call itself
+    if (depth := depth_of(expression)) > limit:
+        raise ConfigurationError(
+            f"parameter {parameter!r} of {task} would be given lists nested {depth} levels deep, and {limit} can be "
+            "decoded; give the workflows in it callbacks, or take a level out",
+            setting="steps",
+        )
 
 
 def _marked(expression: Expression, mark: bytes) -> bytes:

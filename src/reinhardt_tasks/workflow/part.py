@@ -71,16 +71,21 @@ class Ground(Protocol):
 class Workflow(ABC, Generic[R_co]):
     """Messages that wait for each other, enqueued as one. `timeout` is how long all of it may take, in seconds.
 
-    One value is one workflow: enqueued again it is the same one, not a second.
+    One value is one workflow: enqueued again it is the same one, not a second. What stands in it is a pattern: its
+    messages get ids of their own, so that a part may stand in many places, in many workflows, and by itself.
     """
 
-    __slots__ = ("laid", "name", "timeout")
+    __slots__ = ("fixed", "ids", "laid", "name", "timeout")
 
     def __init__(self, name: str, timeout: Seconds | None) -> None:
         self.name = check_label(name, f"a {type(self).__name__}")
         self.timeout = _limit(timeout)
         self.laid: list[Any] = []
-        """What it was turned into when it was enqueued first, by which seal; see `plan`."""
+        """What it was turned into when it was enqueued last, by which seal; see `plan`."""
+        self.ids: list[TaskId] = []
+        """The ids of its messages, in the order in which they are laid; the same whichever seal closes them."""
+        self.fixed = False
+        """Whether it is enqueued, by itself or inside another, so that it must not become another one."""
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name}>"

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from reinhardt_tasks.codec import Seal
 from reinhardt_tasks.config import QueueConfig
-from reinhardt_tasks.errors import DuplicateTaskError
+from reinhardt_tasks.errors import ConfigurationError, DuplicateTaskError
 from reinhardt_tasks.identity import TaskId
 from reinhardt_tasks.message import AnyMessage
 from reinhardt_tasks.workflow.builtin import BUILT_IN, EXPIRE
@@ -40,8 +40,22 @@ def planned(workflow: Workflow[Any], seal: Seal, config: QueueConfig) -> Plan:
     Raises what cannot stand in a workflow; see `Laying` and TaskDAG.order.
     """
     if not workflow.laid or workflow.laid[0] is not seal:
-        workflow.laid[:] = [seal, _made(workflow, Laying(seal, config))]
+        workflow.laid[:] = [seal, _laid(workflow, Laying(seal, config, workflow.ids))]
     plan: Plan = workflow.laid[1]
+    return plan
+
+
+def _laid(workflow: Workflow[Any], laying: Laying) -> Plan:
+    try:
+        plan = _made(workflow, laying)
+    except RecursionError:
+        raise ConfigurationError(
+            f"{workflow!r} holds itself, or workflows inside each other so deep that they cannot be laid out; take a "
+            "level out",
+            setting="steps",
+        ) from None
+    for part in (workflow, *laying.nested):
+        part.fixed = True
     return plan
 
 
@@ -70,9 +84,8 @@ def _add_timer(laying: Laying, end: TaskId, limit: float) -> None:
     ending = laying.drafts.pop(end)
     laying.drafts[message.id] = Draft(message, envelope)
     laying.drafts[end] = ending
-    if ending.envelope is not None:
-        told = {**msgspec.msgpack.decode(ending.envelope.a), "timer": str(message.id)}
-        ending.envelope = replace(ending.envelope, a=BUILT_IN.tasks[GATHER].arguments.encode((), told))
+    told = {**msgspec.msgpack.decode(ending.envelope.a), "timer": str(message.id)}
+    ending.envelope = replace(ending.envelope, a=BUILT_IN.tasks[GATHER].arguments.encode((), told))
 
 
 def _has_keys(messages: Sequence[AnyMessage]) -> bool:

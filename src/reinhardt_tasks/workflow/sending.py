@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from msgspec.structs import replace
 
@@ -11,7 +12,10 @@ from reinhardt_tasks.errors import DuplicateTaskError, QueueError
 from reinhardt_tasks.identity import TaskId
 from reinhardt_tasks.message import AnyMessage, ErrorRecord, Put, Reason
 from reinhardt_tasks.sending import Sender
+from reinhardt_tasks.status import TaskStatus
 from reinhardt_tasks.workflow.plan import Plan
+
+_FALLEN: Final = frozenset({TaskStatus.FAILURE, TaskStatus.CANCELLED})
 
 
 async def send(sender: Sender, plan: Plan, transaction: object = None) -> bool:
@@ -19,20 +23,26 @@ async def send(sender: Sender, plan: Plan, transaction: object = None) -> bool:
 
     What one call can store goes in one. Else, and where a unique key may be taken, it is put held and then started; in
     the caller's `transaction` that is what its commit does. Raises DuplicateTaskError when another message holds the
-    unique key of a step: then nothing stays stored, or must be rolled back.
+    unique key of a step: then nothing stays stored, or must be rolled back. Raises QueueError when it was stored before
+    and has failed, or was cancelled, meanwhile.
     """
     held = transaction is None and (plan.has_keys or len(plan.messages) > MAX_BATCH)
     messages = [replace(message, held=True) for message in plan.messages] if held else plan.messages
     puts: list[Put] = []
     for start in range(0, len(messages), MAX_BATCH):
-        puts += await _put(sender, plan, messages[start : start + MAX_BATCH], transaction)
+        puts += await _put(sender, plan, puts, messages[start : start + MAX_BATCH], transaction)
+    if not all(put.created for put in puts):
+        await _check_alive(sender, plan, puts)
     if held:
         await (await sender.connections.connection()).backend.start_workflow(plan.id)
     return any(put.created for put in puts)
 
 
-async def _put(sender: Sender, plan: Plan, batch: Sequence[AnyMessage], transaction: object) -> list[Put]:
-    """Store a batch; take everything back when the unique key of one of its messages is taken."""
+async def _put(
+    sender: Sender, plan: Plan, before: Sequence[Put], batch: Sequence[AnyMessage], transaction: object
+) -> list[Put]:
+    """Store a batch; when the unique key of one of its messages is taken, take it back with those put `before`."""
+    puts: list[Put] = []
     try:
         puts = await sender.many(batch, transaction)
     except QueueError:  # a message waits for one that was not stored: was that for its key?
@@ -43,7 +53,7 @@ async def _put(sender: Sender, plan: Plan, batch: Sequence[AnyMessage], transact
         taken = next(((one, put.id) for one, put in zip(batch, puts, strict=True) if put.id != one.id), None)
         if taken is None:
             return puts
-    await _take_back(sender, plan)
+    await _take_back(sender, [*before, *puts])
     message, holder = taken
     raise DuplicateTaskError(
         f"nothing of the workflow is enqueued: message {holder} holds the unique key {message.unique_key!r} of its "
@@ -65,16 +75,35 @@ async def _taken(sender: Sender, batch: Sequence[AnyMessage]) -> tuple[AnyMessag
     return next(((one, put.id) for one, put in zip(keyed, puts, strict=True) if put.id != one.id), None)
 
 
-async def _take_back(sender: Sender, plan: Plan) -> None:
-    """Forget what is stored of a workflow that never began."""
+async def _check_alive(sender: Sender, plan: Plan, puts: Sequence[Put]) -> None:
+    """Raise QueueError where what was stored of a workflow before has come to no good end, and takes the rest along.
+
+    All of it was there: it is as its last message is. Only a part, which nobody started: it was dropped in time.
+    """
     backend = (await sender.connections.connection()).backend
-    ids = [message.id for message in plan.messages]
+    known = [put.id for put in puts if not put.created]
+    decisive = [plan.id] if len(known) == len(puts) else known
+    for start in range(0, len(decisive), MAX_BATCH):
+        for record in await backend.get(decisive[start : start + MAX_BATCH]):
+            if record is not None and record.status in _FALLEN:
+                await _take_back(sender, puts)
+                raise QueueError(
+                    f"workflow {plan.id} was enqueued before, and is over: its message {record.id} of task "
+                    f"{record.name} is {record.status}. Requeue that one to go on, or build the workflow anew",
+                    queue=record.queue,
+                )
+
+
+async def _take_back(sender: Sender, puts: Sequence[Put]) -> None:
+    """Forget what was just stored of a workflow that cannot begin; not what was there before."""
+    backend = (await sender.connections.connection()).backend
+    ids = [put.id for put in puts if put.created]
     for start in range(0, len(ids), MAX_BATCH):
         await _forget(backend, ids[start : start + MAX_BATCH])
 
 
 async def _forget(backend: TaskBackend, ids: Sequence[TaskId]) -> None:
     """Have messages never been stored."""
-    error = ErrorRecord("TaskCancelledError", "a unique key of its workflow was taken", reason=Reason.CANCELLED)
+    error = ErrorRecord("TaskCancelledError", "its workflow was not enqueued as a whole", reason=Reason.CANCELLED)
     await backend.cancel(ids, error=error.encode())
     await backend.delete(ids)
