@@ -1,4 +1,4 @@
-"""What tasks, queues, schedules and workflows may be called, the default name of a task, and where a definition stands."""
+"""What tasks, queues, schedules and workflows may be called, the name a task has by default, and where it is defined."""
 
 from __future__ import annotations
 
