@@ -1,4 +1,4 @@
-"""What tasks, queues, schedules and workflows may be called, the name a task has by default, and where it is defined."""
+"""What tasks, queues, schedules and workflows may be called, the name a task has by default, and where it stands."""
 
 from __future__ import annotations
 
