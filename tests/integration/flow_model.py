@@ -152,7 +152,7 @@ def plain(value: Any) -> Any:
 
 @dataclass(frozen=True)
 class End:
-    """What a part comes to: a value that is there when the steps in `after` have ended; or none, and why."""
+    """What a part comes to: a value that is there when the steps in `after` have ended; or the step's error instead."""
 
     value: Any
     after: frozenset[str] = frozenset()
@@ -185,7 +185,7 @@ class Fate:
         """That of a step that is given this."""
         if before is not None and before.error is not None:
             self.statuses[leaf.name] = TaskStatus.CANCELLED
-            return End(None, error="TaskCancelledError")
+            return End(None, error=before.error)
         self.after[leaf.name] = frozenset() if before is None else before.after
         self.runs[leaf.name] = 1 + min(leaf.fails, RETRIES)
         if leaf.fails > RETRIES:
@@ -197,9 +197,7 @@ class Fate:
     def _group(self, group: Group, before: End | None) -> End:
         members = [self.of(member, before) for member in group.members]
         fallen = [] if group.errors else members
-        # An error that is no single step's is that of the message which gathers, and is cancelled.
-        pairs = zip(group.members, members, strict=True)
-        values = [end.value if end.error is None else _error_of(part, end) for part, end in pairs]
+        values = [end.value if end.error is None else end.error for end in members]
         gathered = _together(values, members, before if group.errors or not members else None, fallen)
         return gathered if group.callback is None else self.of(group.callback, gathered)
 
@@ -225,14 +223,5 @@ def _together(value: Any, ends: Sequence[End], before: End | None = None, fallen
     kept = [end for end in (*ends, before) if end is not None]
     lost = [end for end in (*(ends if fallen is None else fallen), before) if end is not None and end.error is not None]
     if lost:  # it is known at the first of them, whatever else is still to end
-        return End(value, error="TaskCancelledError")
+        return End(value, error=lost[0].error)
     return End(value, frozenset().union(*(end.after for end in kept)))
-
-
-def _error_of(part: Part, end: End) -> str | None:
-    """The error that stands for a member in the list: its own where one step ends it, else that of who gathers."""
-    last = part
-    while isinstance(last, Chain):
-        last = last.parts[-1]
-    single = isinstance(last, Leaf) or (isinstance(last, Group) and last.callback is not None)
-    return end.error if single else "TaskCancelledError"
