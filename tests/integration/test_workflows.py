@@ -454,7 +454,7 @@ async def test_a_workflow_that_was_ended_goes_on_when_it_is_requeued(place: str,
     """With all that had not succeeded, in one call, and without the time limit it had."""
     gates.clear()
     async with queue, at_work(queue):
-        limit = {"cancel": LONG, "timeout": 0.3}[by]
+        limit = {"cancel": LONG, "timeout": 1.0}[by]
         steps = [one.message(), gate.message("a"), TaskGroup([gate.message("b"), shout.step()]), join.step()]
         handle = await queue.enqueue(TaskChainBuilder("ended", timeout=limit).add_all(steps).build())
 
@@ -466,6 +466,7 @@ async def test_a_workflow_that_was_ended_goes_on_when_it_is_requeued(place: str,
 
         await awaited(runs)
         if by == "cancel":
+            assert [node.task.rpartition(".")[2] for node in await handle.current()] == ["gate"]
             await handle.cancel()
         expected = {"cancel": TaskCancelledError, "timeout": TaskTimeoutError}[by]
         with pytest.raises(expected, match=r"handle\.requeue\(\)"):

@@ -234,13 +234,16 @@ async def test_drain_runs_a_workflow_to_its_end() -> None:
 
 
 def test_workflows_have_a_blocking_face() -> None:
-    """Enqueued, watched and cancelled by code without an event loop."""
+    """Enqueued, watched, cancelled and requeued by code without an event loop."""
     with queue.override("memory://"):
         handle = queue.enqueue_sync(TaskGroup([add.message(1), add.message(2)], total.step()))
         assert handle.chain_status_sync() is ChainStatus.PENDING
         assert len(handle.tree_sync().nodes) == 3
         assert handle.cancel_sync() is True
         assert handle.chain_status_sync() is ChainStatus.FAILED
+        assert handle.requeue_sync() == 3
+        assert handle.chain_status_sync() is ChainStatus.PENDING
+        assert handle.current_sync() == []
     assert queue.enqueue_sync(TaskGroup([])).result_sync() == []
 
 

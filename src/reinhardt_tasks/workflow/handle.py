@@ -25,6 +25,7 @@ from reinhardt_tasks.workflow.stopping import stop
 
 R_co = TypeVar("R_co", covariant=True)
 _BEGUN: Final = frozenset({TaskStatus.RUNNING, TaskStatus.RETRY, TaskStatus.SUCCESS, TaskStatus.FAILURE})
+_AT: Final = frozenset({TaskStatus.RUNNING, TaskStatus.RETRY})
 _BUILT_IN: Final = GATHER.rpartition(".")[0] + "."
 _UNKNOWN: Final = object()
 
@@ -89,6 +90,11 @@ class WorkflowHandle(TaskHandle[R_co]):
         if not total:
             return await super().progress()
         return Progress(done, total, ", ".join(list(running)[:5]), at)
+
+    async def current(self) -> list[Node]:
+        """The steps that the workflow is at, by their `label`: those that run, or wait to be tried again."""
+        nodes = (await self.tree()).nodes.values()
+        return [node for node in nodes if node.status in _AT and not node.task.startswith(_BUILT_IN)]
 
     async def tree(self) -> Tree:
         """Every message of the workflow, with what it waits for and how it stands."""
@@ -165,6 +171,10 @@ class WorkflowHandle(TaskHandle[R_co]):
     def chain_status_sync(self) -> ChainStatus:
         """`chain_status` for code without an event loop."""
         return blocking(self.chain_status, instead="await handle.chain_status()")
+
+    def current_sync(self) -> list[Node]:
+        """`current` for code without an event loop."""
+        return blocking(self.current, instead="await handle.current()")
 
     def requeue_sync(self) -> int:
         """`requeue` for code without an event loop."""
