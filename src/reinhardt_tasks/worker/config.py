@@ -15,6 +15,7 @@ class WorkerConfig:
     """A worker's settings; durations are seconds or timedeltas. Impossible values are a ConfigurationError.
 
     `concurrency`: messages run at the same time. `queues`: served in this order within a priority; empty serves all.
+    What holds workflows together always is served.
     `poll_interval`: how often it looks without being woken. `prefetch`: messages held beyond the free slots; None
     follows the measured speed (what is finished in 50 ms, at most 300). `lease`: how long the messages of a worker
     that shows no sign of life stay its own. `shutdown_timeout`: how long running tasks may go on after a stop.
