@@ -59,6 +59,18 @@ def read(shown: list[Line]) -> dict[str, set[str]]:
     return parents
 
 
+def test_what_meets_below_others_that_have_met_says_what_it_follows() -> None:
+    """Where some branches end in another one already, the rails alone would have all of them end here."""
+    shown = lines(
+        [node(str(number), *_MEETING.get(number, ())) for number in range(6)],
+    )
+    assert read(shown) == {str(number): set(_MEETING.get(number, ())) for number in range(6)}
+    assert text(shown)[-1] == "5 after 3, 4"
+
+
+_MEETING = {3: ("0", "1", "2"), 5: ("3", "4")}
+
+
 @given(graphs())
 def test_the_lines_tell_of_every_edge_and_no_other(nodes: list[Node]) -> None:
     """Rails and remarks together say for each node what it waits for."""
@@ -101,7 +113,7 @@ def test_branches_that_never_meet_end_in_a_corner() -> None:
 def test_a_node_whose_parents_the_rails_do_not_tell_names_them() -> None:
     """Here c waits for both starts, and the end for less than all that is above it."""
     nodes = [node("a"), node("b"), node("c", "a", "b"), node("d", "b"), node("end", "c", "d")]
-    assert text(lines(nodes)) == ["├─a", "├─b", "│ └─d", "├─c after a, b", "end"]
+    assert text(lines(nodes)) == ["├─a", "├─b", "│ └─d", "├─c after a, b", "end after c, d"]
 
 
 def test_a_wide_group_shows_what_needs_a_look_and_counts_the_rest() -> None:

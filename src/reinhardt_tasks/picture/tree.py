@@ -41,10 +41,12 @@ class _Drawing:
             self._below[self._gates[place]].append(place)
 
     def lines(self) -> Iterator[Line]:
+        reader = _Reader()
         todo = list(reversed(list(self._inside(self._graph.start, ""))))
         while todo:
             place, rail, indent = todo.pop()
-            yield Line(rail=rail, node=self._graph.nodes[place], after=self._after(place, indent))
+            told = reader.parents_of(place, rail)
+            yield Line(rail=rail, node=self._graph.nodes[place], after=self._after(place, indent, told))
             todo += reversed(list(self._inside(place, indent)))
 
     def _inside(self, place: int, indent: str) -> Iterator[tuple[int, str, str]]:
@@ -60,16 +62,30 @@ class _Drawing:
         if goes_on:
             yield meeting, indent, indent
 
-    def _after(self, place: int, indent: str) -> tuple[str, ...]:
-        graph = self._graph
-        parents = graph.parents[place]
-        if self._told(place, parents) and len(indent) < 2 * _DEEPEST:
+    def _after(self, place: int, indent: str, told: set[int]) -> tuple[str, ...]:
+        """The labels of the parents of `place`, unless the rails have `told` of them."""
+        parents = self._graph.parents[place]
+        if set(parents) == told and len(indent) < 2 * _DEEPEST:
             return ()
-        return tuple(graph.nodes[parent].label for parent in parents)
+        return tuple(self._graph.nodes[parent].label for parent in parents)
 
-    def _told(self, place: int, parents: Sequence[int]) -> bool:
-        """Whether the rails say all: there is one parent or none, or all branches of the block above end here."""
-        if len(parents) < 2:
-            return True
-        meets = self._meetings[self._gates[place]] == place
-        return meets and all(self._graph.children[parent] == [place] for parent in parents)
+
+class _Reader:
+    """Whoever reads the rails alone, from above.
+
+    A branch follows the node it hangs on. What stands below branches, without hanging on them, follows all their ends.
+    """
+
+    def __init__(self) -> None:
+        self._levels: list[tuple[set[int], set[int]]] = [(set(), set())]
+        """Of each level of indentation its last node, and the ends of what hangs on that."""
+
+    def parents_of(self, place: int, rail: str) -> set[int]:
+        """What `place` is taken to follow, by the `rail` before it."""
+        levels, branch = self._levels, rail.endswith("─")
+        while len(levels) > len(rail) // 2 + (not branch):
+            last, ends = levels.pop()
+            levels[-1][1].update(ends or last)
+        last, ends = levels[-1] if branch else levels.pop()
+        levels.append(({place}, set()))
+        return last if branch else ends or last
