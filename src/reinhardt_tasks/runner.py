@@ -24,6 +24,7 @@ from reinhardt_tasks.contract import MAX_BATCH, TaskBackend
 from reinhardt_tasks.errors import BackendError, ConfigurationError, SerializationError
 from reinhardt_tasks.failure import judge, refusal
 from reinhardt_tasks.handle import Place
+from reinhardt_tasks.identity import TaskId
 from reinhardt_tasks.message import ENVELOPE_VERSION, Claim, Envelope, Outcome, Report, decode_envelope
 from reinhardt_tasks.retry import RetryStrategy
 from reinhardt_tasks.run import BadResultError, Cause, Mode, Run, ended, forget_cancel, own_task, unknown
@@ -141,6 +142,8 @@ class Runner:
         """Progress that was told right before its task ended; whoever exchanges takes it from here."""
         self.running: set[Run] = set()
         """What is running now. Twice the same message, where its lease was lost and it was claimed here again."""
+        self.filling: set[TaskId] = set()
+        """The steps whose inputs are being read, before they run."""
 
     async def run(self, claim: Claim) -> Outcome:
         """The outcome of one claim. Raises only what must end the worker (its own cancellation)."""
@@ -171,6 +174,7 @@ class Runner:
 
     async def _run_filled(self, claim: Claim, envelope: Envelope, prepared: Prepared) -> Outcome:
         """Run a step with the results that it takes. Raises SerializationError for what does not fit."""
+        self.filling.add(claim.id)
         try:
             arguments = await filled(
                 self._place,
@@ -189,6 +193,8 @@ class Runner:
             raise
         except Exception as error:  # noqa: BLE001 - whatever it is, it is the step's end, not ours
             return Outcome.failure(claim, judge(RetryStrategy.no_retry(), error).record)
+        finally:
+            self.filling.discard(claim.id)
         return await self._run(claim, envelope, prepared, arguments)
 
     async def _run(self, claim: Claim, envelope: Envelope, prepared: Prepared, arguments: Any) -> Outcome:

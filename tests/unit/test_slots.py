@@ -11,12 +11,15 @@ from typing import Any
 
 import pytest
 
+from reinhardt_tasks import TaskChainBuilder
 from reinhardt_tasks.backends.memory import MemoryBackend
+from reinhardt_tasks.contract import TaskBackend
 from reinhardt_tasks.message import AnyMessage, Claim, ErrorRecord, Outcome, OutcomeKind
 from reinhardt_tasks.queue import TaskQueue
 from reinhardt_tasks.run import Cause
 from reinhardt_tasks.runner import Runner
 from reinhardt_tasks.worker.slots import Slots
+from reinhardt_tasks.workflow.plan import planned
 from tests.eventually import eventually_async
 
 
@@ -180,6 +183,41 @@ async def test_a_run_under_a_lost_lease_is_not_named():
         assert here.slots.running_ids() == []
         gate.set()
         await here.ended(1)
+
+
+async def test_a_step_whose_inputs_are_being_read_is_named():
+    """It is held, though its task has not begun: were it given again in an answer that is lost, it would run twice."""
+    async with place(1, SlowToRead) as here:
+        one = here.task(nothing)
+        taking = here.task(take)
+        chain = TaskChainBuilder().add(one.message()).add(taking.step()).build()
+        first, second = planned(chain, here.queue.seal, here.queue.config).messages
+        await (await here.queue.backend()).put([first, second])
+        here.feed(second)
+        await eventually_async(lambda: here.slots.busy == 1)
+        assert here.slots.running_ids() == [second.id]
+        here.queue.readable.set()
+        await here.ended(1)
+        assert here.slots.running_ids() == []
+
+
+class SlowToRead(TaskQueue):
+    """Its backend is reached once it is `readable`, but for the first who asks."""
+
+    def __init__(self, url: Any) -> None:
+        super().__init__(url)
+        self.readable = asyncio.Event()
+        self._asked = 0
+
+    async def backend(self) -> TaskBackend:
+        self._asked += 1
+        if self._asked > 1:
+            await self.readable.wait()
+        return await super().backend()
+
+
+async def take(what: object) -> None:
+    """A step."""
 
 
 async def test_a_slot_goes_on_after_its_task_was_stopped():

@@ -157,6 +157,7 @@ class Care:
         log.warning("lease_lost worker=%s running=%d", self._worker, self._slots.busy)
         for run in self._runs():
             run.disowned = True
+        self._runner.filling.clear()
         self._exchanger.give_back()
         self._tell_tasks()
         self._heartbeat.beat_now()

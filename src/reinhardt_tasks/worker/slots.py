@@ -112,8 +112,9 @@ class Slots:
         return claims
 
     def running_ids(self) -> list[TaskId]:
-        """The messages whose tasks are running under a claim that is still this worker's, as far as it knows."""
-        return [*self.beside, *(run.claim.id for run in self._runner.running if not run.disowned)]
+        """The messages begun here under a claim that is still this worker's, as far as it knows."""
+        running = (run.claim.id for run in self._runner.running if not run.disowned)
+        return [*self.beside, *self._runner.filling, *running]
 
     @contextlib.contextmanager
     def expecting(self) -> Generator[None]:
