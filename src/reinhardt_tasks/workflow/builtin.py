@@ -12,6 +12,7 @@ from reinhardt_tasks.lifespan import Depends, Provider
 from reinhardt_tasks.message import ErrorRecord, Reason, decode_envelope
 from reinhardt_tasks.registry import TaskRegistry
 from reinhardt_tasks.retry import RetryStrategy
+from reinhardt_tasks.status import TaskStatus
 from reinhardt_tasks.workflow.expression import WHOLE
 from reinhardt_tasks.workflow.fetching import check_ended
 from reinhardt_tasks.workflow.laying import GATHER
@@ -57,11 +58,15 @@ async def _check_inputs(place: Place) -> None:
 
 @BUILT_IN.task(name=EXPIRE, retry=_PATIENT)
 async def expire(workflow: str, limit: float, *, place: Place = Depends(PLACE)) -> None:
-    """Cancel what is left of a workflow whose time is up."""
+    """Cancel what is left of a workflow whose time is up.
+
+    Also where its end is cancelled already: the worker before may have died half-way through, and what does not lead
+    to a step that failed may still be going on.
+    """
     backend = await place.backend()
     own, end = await backend.get([current_task().id, TaskId.parse(workflow)])
     early = own is not None and own.started_at is not None and (own.run_at or 0.0) > own.started_at
-    if early or end is None or end.status.finished:  # early: a backend that waits for no moment
+    if early or end is None or end.status is TaskStatus.SUCCESS:  # early: a backend that waits for no moment
         return
     text = f"its workflow took longer than its limit of {limit:g} s"
     await stop(backend, end.id, ErrorRecord("TaskTimeoutError", text, reason=Reason.TIMEOUT), but=current_task().id)

@@ -51,7 +51,7 @@ class Death:
     def await_worker(self, kind: type[TaskBackend]) -> None:
         """Lie in wait for a worker of this process, whose backend is of this kind."""
         self._await_runner()
-        exchange, get = kind.exchange, kind.get
+        exchange, get, cancel = kind.exchange, kind.get, kind.cancel
 
         async def mortal_exchange(backend: Any, worker: str, outcomes: Any, **rest: Any) -> Any:
             ended = [outcome.id for outcome in outcomes if outcome.kind is OutcomeKind.SUCCESS]
@@ -68,7 +68,13 @@ class Death:
             self.at("fetching")
             return found
 
+        async def mortal_cancel(backend: Any, *args: Any, **rest: Any) -> Any:
+            statuses = await cancel(backend, *args, **rest)
+            self.at("halfway")
+            return statuses
+
         kind.exchange = mortal_exchange
+        kind.cancel = mortal_cancel
         kind.get = mortal_get
 
     def _await_runner(self) -> None:
