@@ -30,6 +30,7 @@ _S = TaskStatus
 FINISHED: Final = frozenset({_S.SUCCESS, _S.FAILURE, _S.CANCELLED})
 UNFINISHED: Final = frozenset(_S) - FINISHED
 FALLEN: Final = frozenset({_S.FAILURE, _S.CANCELLED})
+"""The ends after which a message may be requeued, and what waits for it is cancelled."""
 
 TRANSITIONS: Final[Mapping[TaskStatus, frozenset[TaskStatus]]] = MappingProxyType(
     {

@@ -15,11 +15,11 @@ from reinhardt_tasks.retry import RetryStrategy
 from reinhardt_tasks.status import TaskStatus
 from reinhardt_tasks.workflow.expression import WHOLE
 from reinhardt_tasks.workflow.fetching import check_ended
-from reinhardt_tasks.workflow.laying import GATHER
+from reinhardt_tasks.workflow.laying import BUILT_IN_NAMES, GATHER
 from reinhardt_tasks.workflow.stopping import stop
 
 BUILT_IN: Final = TaskRegistry()
-EXPIRE: Final = "reinhardt_tasks.workflow.expire"
+EXPIRE: Final = BUILT_IN_NAMES + "expire"
 """The task of messages that end a workflow whose time is up."""
 
 

@@ -16,9 +16,10 @@ from reinhardt_tasks.retry import Seconds
 from reinhardt_tasks.status import FALLEN, TaskStatus
 from reinhardt_tasks.sync import blocking
 from reinhardt_tasks.workflow.chain import ChainStatus
+from reinhardt_tasks.workflow.culprits import reason_of
 from reinhardt_tasks.workflow.expression import WHOLE, Expression, id_in
 from reinhardt_tasks.workflow.fetching import Fetched, fetch
-from reinhardt_tasks.workflow.laying import GATHER
+from reinhardt_tasks.workflow.laying import BUILT_IN_NAMES, GATHER
 from reinhardt_tasks.workflow.reading import Node, Tree, read
 from reinhardt_tasks.workflow.requeueing import put_back
 from reinhardt_tasks.workflow.stopping import stop
@@ -26,7 +27,6 @@ from reinhardt_tasks.workflow.stopping import stop
 R_co = TypeVar("R_co", covariant=True)
 _BEGUN: Final = frozenset({TaskStatus.RUNNING, TaskStatus.RETRY, TaskStatus.SUCCESS, TaskStatus.FAILURE})
 _AT: Final = frozenset({TaskStatus.RUNNING, TaskStatus.RETRY})
-_BUILT_IN: Final = GATHER.rpartition(".")[0] + "."
 _UNKNOWN: Final = object()
 
 
@@ -94,7 +94,7 @@ class WorkflowHandle(TaskHandle[R_co]):
     async def current(self) -> list[Node]:
         """The steps that the workflow is at, by their `label`: those that run, or wait to be tried again."""
         nodes = (await self.tree()).nodes.values()
-        return [node for node in nodes if node.status in _AT and not node.task.startswith(_BUILT_IN)]
+        return [node for node in nodes if node.status in _AT and not node.task.startswith(BUILT_IN_NAMES)]
 
     async def tree(self) -> Tree:
         """Every message of the workflow, with what it waits for and how it stands."""
@@ -140,7 +140,7 @@ class WorkflowHandle(TaskHandle[R_co]):
 
     async def _failure(self, record: Record) -> TaskError | None:
         """The error of the step that failed, where that is why the last one was cancelled."""
-        failure, reason = failure_in(record), _reason(record)
+        failure, reason = failure_in(record), reason_of(record)
         if record.workflow == self.id and record.status is TaskStatus.CANCELLED and reason is not Reason.PARENT_FAILED:
             return _of_workflow(record)
         if failure is None or reason is not Reason.PARENT_FAILED:
@@ -164,7 +164,7 @@ class WorkflowHandle(TaskHandle[R_co]):
             if failed:
                 return min(failed, key=lambda one: one.finished_at or 0.0)
         tree = await read(self._home, self.id)
-        return (await backend.get([_culprit_in(tree, tree.nodes.get(self.id, tree.end)).id]))[0]
+        return (await backend.get([tree.culprits().get(self.id, tree.end).id]))[0]
 
     # Blocking -----------------------------------------------------------------------------------------------------
 
@@ -217,28 +217,11 @@ def _of_workflow(record: Record) -> TaskError:
     return TaskCancelledError(text, task_id=str(record.id), name=record.name, reason="requested")
 
 
-def _reason(record: Record) -> Reason | None:
-    return ErrorRecord.decode(record.error).reason if record.error else None
-
-
-def _culprit_in(tree: Tree, node: Node) -> Node:
-    """The first message that did not end well, up from one that was cancelled for it."""
-    seen = {node.id}
-    while node.reason is Reason.PARENT_FAILED:
-        parents = [tree.nodes[id] for id in node.parents if id in tree.nodes and id not in seen]
-        fallen = [parent for parent in parents if parent.status in FALLEN]
-        if not fallen:
-            return node
-        node = next((parent for parent in fallen if parent.reason is not Reason.PARENT_FAILED), fallen[0])
-        seen.add(node.id)
-    return node
-
-
 async def _records(backend: TaskBackend, workflow: TaskId) -> AsyncIterator[Record]:
     """The messages of a workflow, those that only hold it together left out."""
     before: TaskId | None = None
     while page := await backend.find(workflow=workflow, before=before, limit=MAX_PAGE):
         for record in page:
-            if not record.name.startswith(_BUILT_IN):
+            if not record.name.startswith(BUILT_IN_NAMES):
                 yield record
         before = page[-1].id

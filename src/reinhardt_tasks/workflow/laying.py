@@ -34,7 +34,9 @@ from reinhardt_tasks.workflow.expression import (
 )
 from reinhardt_tasks.workflow.part import Ground, Part, Value, Workflow, name_of, unique, waits_of
 
-GATHER: Final = "reinhardt_tasks.workflow.gather"
+BUILT_IN_NAMES: Final = "reinhardt_tasks.workflow."
+"""What the names of tasks begin with that hold workflows together."""
+GATHER: Final = BUILT_IN_NAMES + "gather"
 """The task of messages that stand for the results of others."""
 _FIRST: Final = 9
 """The priority of messages that hold a workflow together."""

@@ -12,7 +12,7 @@ from reinhardt_tasks.errors import BackendTaskNotFoundError, SerializationError
 from reinhardt_tasks.handle import Place
 from reinhardt_tasks.identity import TaskId
 from reinhardt_tasks.message import Envelope, ErrorRecord, Reason, Record, decode_envelope
-from reinhardt_tasks.status import TaskStatus
+from reinhardt_tasks.status import FALLEN, TaskStatus
 from reinhardt_tasks.workflow.expression import parents_in
 
 _UNREADABLE: Final = Envelope(b"", "", "", b"")
@@ -52,6 +52,25 @@ class Tree:
     def end(self) -> Node:
         """The message whose end is the workflow's."""
         return self.nodes[self.id]
+
+    def culprits(self) -> dict[TaskId, Node]:
+        """For each node the one for whose sake it was cancelled; itself where that is not known, or did not happen."""
+        found: dict[TaskId, Node] = {}
+        for start in self.nodes.values():
+            node, way = start, [start.id]
+            while node.id not in found and (fallen := self._fallen_before(node)) is not None:
+                node = fallen
+                way.append(node.id)
+            found |= dict.fromkeys(way, found.get(node.id, node))
+        return found
+
+    def _fallen_before(self, node: Node) -> Node | None:
+        """Of what a cancelled node waited for, one that fell; rather one that was not itself cancelled so."""
+        if node.reason is not Reason.PARENT_FAILED:
+            return None
+        fallen = [self.nodes[id] for id in node.parents if id in self.nodes and self.nodes[id].status in FALLEN]
+        first = (parent for parent in fallen if parent.reason is not Reason.PARENT_FAILED)
+        return next(first, fallen[0] if fallen else None)
 
 
 async def read(place: Place, id: TaskId) -> Tree:

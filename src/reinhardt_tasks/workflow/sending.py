@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
 
 from msgspec.structs import replace
 
@@ -12,10 +11,8 @@ from reinhardt_tasks.errors import DuplicateTaskError, QueueError
 from reinhardt_tasks.identity import TaskId
 from reinhardt_tasks.message import AnyMessage, ErrorRecord, Put, Reason
 from reinhardt_tasks.sending import Sender
-from reinhardt_tasks.status import TaskStatus
+from reinhardt_tasks.status import FALLEN
 from reinhardt_tasks.workflow.plan import Plan
-
-_FALLEN: Final = frozenset({TaskStatus.FAILURE, TaskStatus.CANCELLED})
 
 
 async def send(sender: Sender, plan: Plan, transaction: object = None) -> bool:
@@ -85,7 +82,7 @@ async def _check_alive(sender: Sender, plan: Plan, puts: Sequence[Put]) -> None:
     decisive = [plan.id] if len(known) == len(puts) else known
     for start in range(0, len(decisive), MAX_BATCH):
         for record in await backend.get(decisive[start : start + MAX_BATCH]):
-            if record is not None and record.status in _FALLEN:
+            if record is not None and record.status in FALLEN:
                 await _take_back(sender, puts)
                 raise QueueError(
                     f"workflow {plan.id} was enqueued before, and is over: its message {record.id} of task "

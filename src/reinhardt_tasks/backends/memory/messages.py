@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from typing import Final
 
 from reinhardt_tasks.backends.memory.bell import Bell
 from reinhardt_tasks.backends.memory.entries import Entry, Heap, Line
@@ -16,10 +15,7 @@ from reinhardt_tasks.contract import HELD_TTL, MAX_BATCH
 from reinhardt_tasks.errors import BackendTaskNotFoundError, QueueError
 from reinhardt_tasks.identity import TaskId
 from reinhardt_tasks.message import AnyMessage, ErrorRecord, Put, Reason
-from reinhardt_tasks.status import TaskStatus, check_transition
-
-FALLEN: Final = frozenset({TaskStatus.FAILURE, TaskStatus.CANCELLED})
-"""The ends after which a message may be requeued, and what waits for it is cancelled."""
+from reinhardt_tasks.status import FALLEN, TaskStatus, check_transition
 
 Key = tuple[str, str]
 """A task's name and a unique key."""

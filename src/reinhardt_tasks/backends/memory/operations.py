@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from reinhardt_tasks.backends.memory.entries import Entry
-from reinhardt_tasks.backends.memory.messages import FALLEN, Messages
+from reinhardt_tasks.backends.memory.messages import Messages
 from reinhardt_tasks.backends.memory.workers import Workers
 from reinhardt_tasks.errors import DuplicateTaskError, TransitionError
 from reinhardt_tasks.identity import TaskId
 from reinhardt_tasks.message import ErrorRecord, Reason
-from reinhardt_tasks.status import TaskStatus, check_transition
+from reinhardt_tasks.status import FALLEN, TaskStatus, check_transition
 
 
 class Operations:

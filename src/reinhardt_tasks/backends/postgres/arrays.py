@@ -31,8 +31,8 @@ class Packed(bytes):
 
     @classmethod
     def packed(cls, value: Any) -> bytes:
-        """One element, its length in front."""
-        raise NotImplementedError
+        """One element, its length in front; here one that is given as its bytes."""
+        return _LENGTH(len(value)) + bytes(value)
 
     @classmethod
     def literal(cls, values: Iterable[Any]) -> str:
@@ -69,11 +69,6 @@ class Blobs(Packed):
     sql, element, oid = "bytea[]", 17, 1001
 
     @classmethod
-    def packed(cls, value: bytes) -> bytes:
-        """See Packed."""
-        return _LENGTH(len(value)) + value
-
-    @classmethod
     def said(cls, value: bytes) -> str:
         """See Packed."""
         return f'"\\\\x{value.hex()}"'
@@ -88,8 +83,7 @@ class Texts(Packed):
     @classmethod
     def packed(cls, value: str) -> bytes:
         """See Packed."""
-        raw = value.encode()
-        return _LENGTH(len(raw)) + raw
+        return super().packed(value.encode())
 
     @classmethod
     def said(cls, value: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -13,11 +13,10 @@ from reinhardt_tasks.backends.postgres.layout import CODES, STATUSES, to_record
 from reinhardt_tasks.contract import MAX_PAGE
 from reinhardt_tasks.identity import TaskId
 from reinhardt_tasks.message import Beat, QueueCounts, Record, ScheduleRecord, WorkerRecord
-from reinhardt_tasks.status import TaskStatus
+from reinhardt_tasks.status import FALLEN, TaskStatus
 
 Row = tuple[Any, ...]
 _decode_beat = msgspec.msgpack.Decoder(Beat).decode
-_FALLEN: Final = frozenset({TaskStatus.FAILURE, TaskStatus.CANCELLED})
 
 
 class Sought(NamedTuple):
@@ -35,7 +34,7 @@ class Sought(NamedTuple):
         asked = frozenset(self.statuses)
         if self.workflow is not None or not asked:
             return "find"
-        if asked <= _FALLEN:
+        if asked <= FALLEN:
             return "find_fallen"
         return {frozenset({TaskStatus.RUNNING}): "find_running", frozenset({TaskStatus.RETRY}): "find_retry"}.get(
             asked, "find"

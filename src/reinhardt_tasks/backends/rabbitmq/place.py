@@ -5,16 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from ssl import TLSVersion
 from typing import Any, Final, NamedTuple, NoReturn, TypedDict
 from urllib.parse import parse_qsl, unquote
 
+from reinhardt_tasks.backends import option
 from reinhardt_tasks.errors import ConfigurationError
 
 _PORTS: Final = {"amqp": 5672, "amqps": 5671}
 _HOST: Final = re.compile(r"(?:\[(?P<six>[0-9A-Fa-f:.%]+)\]|(?P<name>[^\[\]:@\s]*))(?::(?P<port>[^:]*))?")
-_WORD: Final = re.compile(r"[a-z_]{1,30}")
 _ENCODED: Final = "In a user or password, write / ? # @ : , as %2F %3F %23 %40 %3A %2C"
 
 
@@ -134,48 +133,14 @@ def _read(query: str, scheme: str) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, text in parse_qsl(query, keep_blank_values=True):
         if name in found:
-            _wrong(f"option {_shown(name)}", "is there twice")
+            _wrong(f"option {option.shown(name)}", "is there twice")
         if name not in known:
-            _wrong(f"option {_shown(name)}", f"is not known here. There are {', '.join(known)}")
+            _wrong(f"option {option.shown(name)}", f"is not known here. There are {', '.join(known)}")
         try:
             found[name] = known[name](text)
         except ValueError as error:
             _wrong(f"option {name}", f"is not {error}")
     return found
-
-
-def _shown(name: str) -> str:
-    """An option's name, unless a password may have slipped into it."""
-    return name if _WORD.fullmatch(name) else "(not shown)"
-
-
-def _whole(text: str) -> int:
-    if not (text.isascii() and text.isdigit()):
-        raise ValueError("a whole number")
-    return int(text)
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0.0
-    if not 0.0 < seconds < 1e6:
-        raise ValueError("a number of seconds above 0")
-    return seconds
-
-
-def _flag(text: str) -> bool:
-    words = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
-    if text.lower() not in words:
-        raise ValueError("true or false")
-    return words[text.lower()]
-
-
-def _file(text: str) -> str:
-    if not Path(text).is_file():
-        raise ValueError("a file that is there")
-    return text
 
 
 def _mode(text: str) -> str:
@@ -184,30 +149,23 @@ def _mode(text: str) -> str:
     return text
 
 
-def _version(text: str) -> TLSVersion:
-    versions = {"1.2": TLSVersion.TLSv1_2, "1.3": TLSVersion.TLSv1_3}
-    if text not in versions:
-        raise ValueError("1.2 or 1.3")
-    return versions[text]
-
-
 _OPTIONS: Final[Mapping[str, Callable[[str], object]]] = {
     "queue_name": str,
-    "prefetch_count": _whole,
+    "prefetch_count": option.whole,
     "delivery_mode": _mode,
     "queue_type": str,
     "exchange": str,
     "exchange_type": str,
     "routing_key": str,
 }
-_CONNECTION: Final[Mapping[str, Callable[[str], object]]] = {"heartbeat": _whole, "timeout": _seconds}
+_CONNECTION: Final[Mapping[str, Callable[[str], object]]] = {"heartbeat": option.whole, "timeout": option.seconds}
 _TLS: Final[Mapping[str, tuple[str, Callable[[str], object]]]] = {
-    "ssl_ca_certs": ("authority", _file),
-    "ssl_certfile": ("certificate", _file),
-    "ssl_keyfile": ("key", _file),
-    "ssl_verify": ("verified", _flag),
-    "ssl_check_hostname": ("host_checked", _flag),
-    "ssl_min_version": ("oldest", _version),
+    "ssl_ca_certs": ("authority", option.file),
+    "ssl_certfile": ("certificate", option.file),
+    "ssl_keyfile": ("key", option.file),
+    "ssl_verify": ("verified", option.flag),
+    "ssl_check_hostname": ("host_checked", option.flag),
+    "ssl_min_version": ("oldest", option.tls_version),
 }
 
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from ssl import TLSVersion
 from typing import Any, Final, Literal, NoReturn, TypedDict, TypeVar
 from urllib.parse import parse_qsl, unquote
 
+from reinhardt_tasks.backends import option
 from reinhardt_tasks.backends.redis.connection import Address, Credentials
 from reinhardt_tasks.errors import ConfigurationError
 
@@ -28,7 +27,6 @@ _KINDS: Final[Mapping[str, Kind]] = {
     "rediss+cluster": "cluster",
 }
 _HOST: Final = re.compile(r"\[(?P<six>[0-9A-Fa-f:.%]+)\](?P<port1>:.*)?|(?P<name>[^\[\]:@\s]*)(?P<port2>:.*)?")
-_WORD: Final = re.compile(r"[a-z_]{1,30}")
 T = TypeVar("T")
 
 
@@ -140,7 +138,7 @@ def _database(scheme: str, kind: Kind, path: str, asked: _Query) -> int:
     text = "/".join(part for part in parts if part)
     if text and not (text.isascii() and text.isdigit()):
         _wrong("database", f"is not a number. {_ENCODED}")
-    database = int(text or 0) or asked.take("db", _whole) or 0
+    database = int(text or 0) or asked.take("db", option.whole) or 0
     if database and kind == "cluster":
         _wrong("database", "is not 0; a cluster has no other. Keep applications apart by prefix")
     return database
@@ -160,7 +158,7 @@ class _Query:
         self._taken: dict[str, str] = {}
         for name, value in parse_qsl(text, keep_blank_values=True):
             if name in self._left:
-                _wrong(f"option {_shown(name)}", "is there twice")
+                _wrong(f"option {option.shown(name)}", "is there twice")
             self._left[name] = value
 
     def take(self, name: str, read: Callable[[str], T]) -> T | None:
@@ -179,45 +177,12 @@ class _Query:
         found = {name: self.take(name, read) for name, read in _OPTIONS.items()}
         for name in self._left:
             _wrong(
-                f"option {_shown(name)}", f"is not known here. There are {', '.join(_OPTIONS)}; see the docs for more"
+                f"option {option.shown(name)}",
+                f"is not known here. There are {', '.join(_OPTIONS)}; see the docs for more",
             )
         given: Any = {name: value for name, value in found.items() if value is not None}
         options: Options = given
         return options
-
-
-def _shown(name: str) -> str:
-    """An option's name, unless a password may have slipped into it."""
-    return name if _WORD.fullmatch(name) else "(not shown)"
-
-
-def _whole(text: str) -> int:
-    if not (text.isascii() and text.isdigit()):
-        raise ValueError("a whole number")
-    return int(text)
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0.0
-    if not 0.0 < seconds < 1e6:
-        raise ValueError("a number of seconds above 0")
-    return seconds
-
-
-def _flag(text: str) -> bool:
-    words = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
-    if text.lower() not in words:
-        raise ValueError("true or false")
-    return words[text.lower()]
-
-
-def _file(text: str) -> str:
-    if not Path(text).is_file():
-        raise ValueError("a file that is there")
-    return text
 
 
 def _requirement(text: str) -> str:
@@ -226,27 +191,20 @@ def _requirement(text: str) -> str:
     return text
 
 
-def _version(text: str) -> TLSVersion:
-    versions = {"1.2": TLSVersion.TLSv1_2, "1.3": TLSVersion.TLSv1_3}
-    if text not in versions:
-        raise ValueError("1.2 or 1.3")
-    return versions[text]
-
-
 _OPTIONS: Final[Mapping[str, Callable[[str], object]]] = {
     "prefix": str,
-    "wait_replicas": _whole,
-    "replica_timeout": _seconds,
-    "allow_eviction": _flag,
-    "timeout": _seconds,
+    "wait_replicas": option.whole,
+    "replica_timeout": option.seconds,
+    "allow_eviction": option.flag,
+    "timeout": option.seconds,
 }
 _TLS: Final[Mapping[str, Callable[[str], object]]] = {
-    "ssl_ca_certs": _file,
-    "ssl_certfile": _file,
-    "ssl_keyfile": _file,
+    "ssl_ca_certs": option.file,
+    "ssl_certfile": option.file,
+    "ssl_keyfile": option.file,
     "ssl_cert_reqs": _requirement,
-    "ssl_check_hostname": _flag,
-    "ssl_min_version": _version,
+    "ssl_check_hostname": option.flag,
+    "ssl_min_version": option.tls_version,
 }
 
 
